@@ -1,0 +1,54 @@
+"""The profile: the measured table of what each option costs and is worth, for one checkpoint."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import msgspec
+
+from testbed.jobs.decision import Kind, Option
+
+
+class ProfileRow(msgspec.Struct, frozen=True):
+    """What one option was measured to cost and to be worth.
+
+    FLOPs count a multiply-add as two. `encode_flops` and `decode_flops` hold the FLOPs of attention and feature
+    recovery, plus the coder's and the JPEG codec's measured seconds times the profile's `reference_flops_per_s`, so that
+    pacing a node at X FLOP/s slows integer work down in the same measure as the network. Seconds are medians of one
+    photograph on one thread.
+    """
+
+    option: Option
+    nominal_ratio: float | None  # (C/k) * (32/b); None unless split
+    accuracy: float  # top-1 over the profile's images, 0 to 1
+    mean_class_accuracy: float
+    payload_mean: float  # bytes, the codec's header included
+    payload_p95: float
+    head_flops: float  # on the device (local: the whole network)
+    encode_flops: float
+    decode_flops: float
+    tail_flops: float  # on the edge
+    head_s: float
+    encode_s: float
+    decode_s: float
+    tail_s: float
+
+
+class Profile(msgspec.Struct, frozen=True, dict=True):
+    """The options of one checkpoint, measured over one set of photographs."""
+
+    checkpoint: str  # SHA-256 of the checkpoint file, hexadecimal
+    images: str  # which photographs: "sample", or the path that was given
+    n: int
+    input_px: int
+    reference_flops_per_s: float  # FLOPs of the whole network over its seconds, on the machine that profiled
+    rows: tuple[ProfileRow, ...]
+
+    @cached_property
+    def by_option(self) -> dict[Option, ProfileRow]:
+        """The rows by their option."""
+        return {row.option: row for row in self.rows}
+
+    def of_kind(self, kind: Kind) -> tuple[ProfileRow, ...]:
+        """The rows of one kind, in the profile's order."""
+        return tuple(row for row in self.rows if row.option.kind is kind)
