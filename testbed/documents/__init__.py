@@ -1,0 +1,1 @@
+"""What users write: topology and workload files, units, located errors, JSON Schema."""
