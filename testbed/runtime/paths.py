@@ -1,0 +1,59 @@
+"""The way between a device and an edge: which directions of which links it uses, and what they amount to."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import Literal
+
+import msgspec
+
+from testbed.documents.resolved import LinkParameters, ResolvedTopology
+from testbed.jobs.observation import PathView
+
+Direction = Literal["up", "down"]
+
+
+class Hop(msgspec.Struct, frozen=True):
+    """One direction of one link: its index in the topology, and which way."""
+
+    link: int
+    direction: Direction
+
+
+def path(topology: ResolvedTopology, start: str, end: str) -> tuple[Hop, ...] | None:
+    """The hops from one node to another, passing through access points only; None where there is no way.
+
+    Access points form a tree, so that the shortest way is the one that bridges take.
+    """
+    neighbours: dict[str, list[tuple[str, Hop]]] = {}
+    for index, link in enumerate(topology.links):
+        neighbours.setdefault(link.a, []).append((link.b, Hop(index, "up")))
+        neighbours.setdefault(link.b, []).append((link.a, Hop(index, "down")))
+    ways: dict[str, tuple[Hop, ...]] = {start: ()}
+    queue = deque([start])
+    while queue:
+        node = queue.popleft()
+        if node == end:
+            return ways[node]
+        if node != start and node not in topology.access_points:
+            continue
+        for neighbour, hop in neighbours.get(node, []):
+            if neighbour not in ways:
+                ways[neighbour] = (*ways[node], hop)
+                queue.append(neighbour)
+    return None
+
+
+def reverse(hops: tuple[Hop, ...]) -> tuple[Hop, ...]:
+    """The way back."""
+    return tuple(Hop(hop.link, "down" if hop.direction == "up" else "up") for hop in reversed(hops))
+
+
+def view(directions: list[LinkParameters]) -> PathView:
+    """What links in a row amount to: the narrowest bandwidth, delays added, losses compounded."""
+    return PathView(
+        bandwidth_bps=min(link.bandwidth_bps for link in directions),
+        delay_s=sum(link.delay_s for link in directions),
+        loss=1.0 - math.prod(1.0 - link.loss for link in directions),
+    )
