@@ -1,0 +1,129 @@
+"""Policies: what one is, and how one is made from its name and options."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from testbed.jobs.decision import Decision, Kind
+from testbed.jobs.observation import Observation
+from testbed.jobs.profile import Profile
+from testbed.offloading.errors import NoEdge, PolicyError
+from testbed.offloading.estimate import perturbed
+from testbed.offloading.greedy import Greedy
+from testbed.offloading.plain import Bound, Fixed, Full, Local, Random
+
+__all__ = ["BUILT_IN", "NoEdge", "Policy", "PolicyError", "check_profile", "make_policy"]
+
+BUILT_IN: dict[str, Callable[..., Policy]] = {
+    "local": Local,
+    "full": Full,
+    "fixed": Fixed,
+    "random": Random,
+    "greedy": Greedy,
+}
+"""The policies that come with the testbed, by the names that workload files use."""
+
+_SEEDED = {"random"}
+
+
+class Policy(Protocol):
+    """Decides jobs, one at a time, as they arrive."""
+
+    def decide(self, observation: Observation) -> Decision:
+        """The decision for `observation.job`.
+
+        Raises:
+            NoEdge: the policy wants an edge and can reach none; the job is dropped with that reason.
+        """
+        ...
+
+
+def make_policy(name: str, options: Mapping[str, object], seed: int, *, estimate_error: float = 0.0) -> Policy:
+    """The policy of that name: a built-in one, or a user's class as `package.module:Class`.
+
+    A user's class is constructed with `seed=` and the options; what it decides is checked against the profile and the
+    edges in reach, job by job. `estimate_error` lets the policy see perturbed bandwidths and backlogs (`estimate`).
+
+    Raises:
+        PolicyError: there is no such policy, it cannot be imported or constructed, or it has no method `decide`.
+    """
+    if name in BUILT_IN:
+        keywords = {**options, "seed": seed} if name in _SEEDED else options
+        policy = _constructed(name, BUILT_IN[name], keywords)
+    elif ":" in name:
+        policy = _Checked(name, _constructed(name, _imported(name), {**options, "seed": seed}))
+    else:
+        raise PolicyError(f"policy '{name}': not one of {', '.join(BUILT_IN)}, nor a package.module:Class")
+    return _Estimating(policy, estimate_error, seed) if estimate_error else policy
+
+
+def check_profile(policy: Policy, profile: Profile) -> None:
+    """Refuses a policy bound to an option that the profile lacks, before any job is issued.
+
+    Raises:
+        PolicyError: naming the options that the profile has.
+    """
+    within = policy.policy if isinstance(policy, _Estimating) else policy
+    if isinstance(within, Bound) and within.option not in profile.by_option:
+        allowed = ", ".join(f"'{row.option}'" for row in profile.rows if row.option.kind is within.option.kind)
+        raise PolicyError(f"'{within.option}': the checkpoint's profile has no such option; it has {allowed or 'none'}")
+
+
+class _Checked:
+    """A user's policy, each of whose decisions is checked to be possible."""
+
+    def __init__(self, name: str, policy: Policy) -> None:
+        self.name = name
+        self.policy = policy
+
+    def decide(self, observation: Observation) -> Decision:
+        decision: object = self.policy.decide(observation)
+        if not isinstance(decision, Decision):
+            raise PolicyError(f"policy '{self.name}' decided {decision!r}, which is not a testbed Decision")
+        if decision.option not in observation.profile.by_option:
+            raise PolicyError(f"policy '{self.name}' decided '{decision.option}', which the profile does not have")
+        if decision.option.kind is Kind.LOCAL:
+            if decision.edge is not None:
+                raise PolicyError(f"policy '{self.name}' decided local with an edge, {decision.edge!r}")
+        elif decision.edge not in observation.edges:
+            raise NoEdge(f"policy '{self.name}' decided {decision.edge!r}, which cannot be reached now")
+        return decision
+
+
+class _Estimating:
+    """A policy that decides on perturbed observations."""
+
+    def __init__(self, policy: Policy, estimate_error: float, seed: int) -> None:
+        self.policy = policy
+        self.estimate_error = estimate_error
+        self.seed = seed
+
+    def decide(self, observation: Observation) -> Decision:
+        return self.policy.decide(perturbed(observation, self.estimate_error, self.seed))
+
+
+def _imported(name: str) -> Callable[..., Policy]:
+    module_name, _, class_name = name.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # a user's module may raise anything
+        reason = f"{type(error).__name__}: {error}"
+        raise PolicyError(f"policy '{name}': cannot import {module_name} ({reason}); is it on PYTHONPATH?") from error
+    found = getattr(module, class_name, None)
+    if not isinstance(found, type):
+        raise PolicyError(f"policy '{name}': {module_name} has no class '{class_name}'")
+    if not callable(getattr(found, "decide", None)):
+        raise PolicyError(f"policy '{name}': the class has no method decide(observation)")
+    return found
+
+
+def _constructed(name: str, factory: Callable[..., Policy], keywords: Mapping[str, object]) -> Policy:
+    try:
+        return factory(**keywords)
+    except PolicyError:
+        raise
+    except Exception as error:  # a wrong option is a TypeError, and a user's class may raise anything
+        reason = str(error).removeprefix(f"{getattr(factory, '__name__', '')}.__init__() ")
+        raise PolicyError(f"policy '{name}': cannot be made with {dict(keywords)}: {reason}") from error
