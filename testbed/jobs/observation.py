@@ -26,6 +26,7 @@ class EdgeView(msgspec.Struct, frozen=True):
     down: PathView
     backlog_s: float  # seconds of work queued there
     flops_per_s: float  # its pace; for live compute, the profile's reference
+    unsent_bytes: int = 0  # what the device has handed to its socket there and is not acknowledged yet
 
 
 class Observation(msgspec.Struct, frozen=True):

@@ -37,7 +37,6 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, tag="done"):
     """An edge's answer: the predicted class or an error, and the instants of the edge's stages (its monotonic clock)."""
 
     job_id: int
-    attempt: int
     predicted: int | None
     error: str | None
     received_s: float

@@ -1,0 +1,234 @@
+"""One device: waits for each job's arrival, has it decided, computes its part, sends it, and accounts for it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from testbed.jobs import ledger
+from testbed.jobs.decision import Decision, Kind
+from testbed.jobs.job import Job
+from testbed.jobs.ledger import LedgerRow, Outcome
+from testbed.jobs.observation import EdgeView, Observation
+from testbed.jobs.profile import Profile
+from testbed.offloading.policy import Policy
+from testbed.runtime import paths
+from testbed.runtime.alarm import Alarm
+from testbed.runtime.board import Board
+from testbed.runtime.compute import NodeCompute
+from testbed.runtime.connection import Answer, ConnectionLostError, EdgeConnection
+from testbed.runtime.executor import Executor
+from testbed.runtime.wire import Request, frame
+
+MAX_ATTEMPTS = 3
+
+_WARM_UP_BYTES = 96 * 2**10
+_WARM_UP_S = 1.0
+"""TCP's window is opened by so many bytes before a run, or by what the way passes in so many seconds."""
+
+
+class EdgeFaultError(Exception):
+    """An edge answered that it could not do a job."""
+
+
+class EdgeLink(msgspec.Struct, frozen=True):
+    """What a device knows of an edge: the connection, the way there, and the edge's pace in FLOP/s."""
+
+    connection: EdgeConnection
+    way: tuple[paths.Hop, ...]
+    flops_per_s: float
+
+
+class _Progress(msgspec.Struct):
+    """How far a job has come."""
+
+    dispatch_ms: float | None = None  # lateness
+    decision: Decision | None = None
+    payload_bytes: int = 0
+    wire_bytes: int = 0
+    attempts: int = 0
+
+
+class Device:
+    """Runs one device's jobs of one run, and accounts for each in a ledger row, whatever becomes of it."""
+
+    def __init__(
+        self,
+        *,
+        alarm: Alarm,
+        board: Board,
+        compute: NodeCompute,
+        flops_per_s: float,
+        edges: dict[str, EdgeLink],
+        labels: dict[int, int],
+        policy: Policy,
+        policy_name: str,
+        profile: Profile,
+        account: Callable[[LedgerRow], None],
+    ) -> None:
+        self._alarm, self._board, self._compute, self._flops_per_s = alarm, board, compute, flops_per_s
+        self._edges, self._labels, self._profile = edges, labels, profile
+        self._policy, self._policy_name, self._account = policy, policy_name, account
+        self._executor = Executor()
+
+    async def open(self) -> None:
+        """Connect to every edge in reach and open TCP's windows.
+
+        Raises:
+            ConnectionLostError: an edge does not answer.
+        """
+        await asyncio.gather(*(self._open(name, edge) for name, edge in self._edges.items()))
+
+    async def close(self) -> None:
+        """End the connections."""
+        await asyncio.gather(*(edge.connection.close() for edge in self._edges.values()))
+
+    async def run(self, jobs: list[Job], start_s: float, end_s: float, end_reason: str) -> None:
+        """Issue the jobs from `start_s` on (monotonic clock); what is open at `end_s` ends with the reason given."""
+        ending = asyncio.get_running_loop().create_future()
+        tasks = [asyncio.create_task(self._whole(job, start_s, ending)) for job in jobs]
+        everything = asyncio.gather(*tasks)
+        clock = asyncio.create_task(self._alarm.until(end_s))
+        try:
+            await asyncio.wait((everything, clock), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            end_reason = "the run was interrupted"
+            raise
+        finally:
+            clock.cancel()
+            ending.set_result(end_reason)
+            await asyncio.gather(*tasks)
+
+    async def _open(self, name: str, edge: EdgeLink) -> None:
+        narrowest_bps = min(self._board.link(hop).bandwidth_bps for hop in edge.way)
+        try:
+            await edge.connection.open(min(_WARM_UP_BYTES, int(narrowest_bps / 8 * _WARM_UP_S)))
+        except ConnectionLostError as error:
+            raise ConnectionLostError(f"{name} cannot be reached: {error}") from error
+
+    async def _whole(self, job: Job, start_s: float, ending: asyncio.Future[str]) -> None:
+        progress = _Progress()
+        life = asyncio.create_task(self._job(job, start_s, progress))
+        await asyncio.wait((life, ending), return_when=asyncio.FIRST_COMPLETED)
+        if not life.done():
+            life.cancel()
+            await asyncio.wait((life,))
+        if life.cancelled():
+            row = self._unanswered(job, progress, ending.result())
+        elif error := life.exception():
+            row = self._unanswered(job, progress, str(error) or type(error).__name__)
+        else:
+            row = life.result()
+        self._account(row)
+
+    async def _job(self, job: Job, start_s: float, progress: _Progress) -> LedgerRow:
+        arrival_s = start_s + job.arrival_s
+        await self._alarm.until(arrival_s)
+        dispatched_s = time.monotonic()
+        progress.dispatch_ms = (dispatched_s - arrival_s) * 1e3
+        decision = progress.decision = self._policy.decide(self._observation(job, dispatched_s - start_s))
+        option, decided_s = decision.option, time.monotonic()
+        offloaded = option.kind is not Kind.LOCAL
+
+        async with self._executor.turn(self._compute.expected_s(option, "head", "encode")):
+            started_s = time.monotonic()
+            features = await self._compute.head(job.image, option)
+            headed_s = time.monotonic()
+            payload = await self._compute.encode(job.image, option, features) if offloaded else b""
+            encoded_s = time.monotonic() if offloaded else headed_s
+        stages_s = {
+            "wait": dispatched_s - arrival_s + started_s - decided_s,
+            "decide": decided_s - dispatched_s,
+            "head": headed_s - started_s,
+            "encode": encoded_s - headed_s,
+        }
+        if not offloaded:
+            return self._answered(job, progress, decision, stages_s, int(features))
+
+        answer = await self._offload(job, decision, payload, progress, arrival_s)
+        reply = answer.reply
+        if reply.error is not None or reply.predicted is None:
+            raise EdgeFaultError(f"{decision.edge}: {reply.error}")
+        stages_s["wait"] += answer.sent_s - encoded_s
+        stages_s |= {
+            "uplink": reply.received_s - answer.sent_s,
+            "edge_wait": reply.started_s - reply.received_s,
+            "decode": reply.decoded_s - reply.started_s,
+            "tail": reply.done_s - reply.decoded_s,
+            "downlink": answer.answered_s - reply.done_s,
+        }
+        return self._answered(job, progress, decision, stages_s, reply.predicted)
+
+    async def _offload(
+        self, job: Job, decision: Decision, payload: bytes, progress: _Progress, arrival_s: float
+    ) -> Answer:
+        """Send the payload until it is answered; the edge knows by its id a job that it has already."""
+        if decision.edge not in self._edges:
+            raise ConnectionLostError(f"{decision.edge}: there is no way there from {job.device}")
+        connection = self._edges[decision.edge].connection
+        give_up_s = arrival_s + 2 * job.deadline_s  # then nobody waits for it any more
+        while True:
+            try:
+                await connection.ready(give_up_s)
+                progress.attempts += 1
+                request = frame(Request(job.job_id, progress.attempts, job.image, decision.option), payload)
+                progress.payload_bytes = len(payload)
+                progress.wire_bytes += len(request)
+                return await connection.exchange(job.job_id, request)
+            except ConnectionLostError as error:
+                if progress.attempts == MAX_ATTEMPTS or time.monotonic() >= give_up_s:
+                    raise ConnectionLostError(f"{decision.edge}: {error}") from error
+
+    def _observation(self, job: Job, now_s: float) -> Observation:
+        now = time.monotonic()
+        edges = {
+            name: EdgeView(
+                up=paths.view([self._board.link(hop) for hop in edge.way]),
+                down=paths.view([self._board.link(hop) for hop in paths.reverse(edge.way)]),
+                backlog_s=max(0.0, self._board.busy_until(name) - now),
+                flops_per_s=edge.flops_per_s,
+                unsent_bytes=edge.connection.unsent_bytes,
+            )
+            for name, edge in self._edges.items()
+            if edge.connection.connected
+        }
+        return Observation(job, now_s, self._executor.backlog_s, self._flops_per_s, edges, self._profile)
+
+    def _answered(
+        self,
+        job: Job,
+        progress: _Progress,
+        decision: Decision,
+        stages_s: dict[str, float],
+        predicted: int,
+    ) -> LedgerRow:
+        return ledger.answered(
+            job,
+            self._policy_name,
+            decision,
+            {stage: stages_s.get(stage, 0.0) * 1e3 for stage in ledger.STAGES},
+            dispatch_ms=progress.dispatch_ms or 0.0,
+            payload_bytes=progress.payload_bytes,
+            wire_bytes=progress.wire_bytes,
+            label=self._labels[job.image],
+            predicted=predicted,
+            attempts=max(1, progress.attempts),
+        )
+
+    def _unanswered(self, job: Job, progress: _Progress, reason: str) -> LedgerRow:
+        computed_here = progress.decision is not None and progress.decision.option.kind is Kind.LOCAL
+        return ledger.unanswered(
+            job,
+            self._policy_name,
+            progress.decision,
+            Outcome.FAILED if progress.attempts or computed_here else Outcome.DROPPED,
+            reason,
+            dispatch_ms=progress.dispatch_ms,
+            payload_bytes=progress.payload_bytes,
+            wire_bytes=progress.wire_bytes,
+            label=self._labels[job.image],
+            attempts=progress.attempts,
+        )

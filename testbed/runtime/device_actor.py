@@ -1,0 +1,127 @@
+"""The process of some devices: it lets their runs begin and hands over their rows. A plain class; Ray wraps it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import msgspec
+
+from testbed.documents.resolved import Compute, ResolvedTopology
+from testbed.jobs.job import Job
+from testbed.jobs.ledger import LedgerRow
+from testbed.jobs.profile import Profile
+from testbed.offloading.policy import make_policy
+from testbed.runtime import paths
+from testbed.runtime.alarm import Alarm
+from testbed.runtime.board import Board
+from testbed.runtime.compute import NodeCompute, RunInputs, make_compute
+from testbed.runtime.connection import EdgeConnection
+from testbed.runtime.device import Device, EdgeLink
+from testbed.runtime.run_spec import RunSpec
+
+DRAINED = "unanswered when draining ended"
+
+
+class DeviceActor:
+    """Some devices, run after run."""
+
+    def __init__(self, names: list[str], topology: bytes, board: str) -> None:
+        self._names = names
+        self._topology = msgspec.msgpack.decode(topology, type=ResolvedTopology)
+        self._board = Board(Path(board), self._topology)
+        self._run: RunSpec | None = None
+        self._alarm: Alarm | None = None
+        self._devices: dict[str, Device] = {}
+        self._computes: list[NodeCompute] = []
+        self._rows: list[LedgerRow] = []
+        self._running: asyncio.Task[None] | None = None
+
+    async def pid(self) -> int:
+        """This process."""
+        return os.getpid()
+
+    async def prepare(self, spec: bytes) -> None:
+        """Load what the run needs, connect every device to every edge in its reach, and open TCP's windows.
+
+        Raises:
+            ConnectionLostError: an edge does not answer a device.
+        """
+        await self.finish()
+        run = self._run = RunSpec.decode(spec)
+        self._alarm = Alarm()
+        inputs = RunInputs.of(run)
+        policy = make_policy(run.policy, run.options, run.seed, estimate_error=run.estimate_error)
+        for name in self._names:
+            compute = make_compute(self._topology.devices[name].compute, run.profile, self._alarm, inputs)
+            self._computes.append(compute)
+            self._devices[name] = Device(
+                alarm=self._alarm,
+                board=self._board,
+                compute=compute,
+                flops_per_s=_pace(self._topology.devices[name].compute, run.profile),
+                edges=self._edges(name, run),
+                labels=run.labels,
+                policy=policy,
+                policy_name=run.policy,
+                profile=run.profile,
+                account=self._rows.append,
+            )
+        await asyncio.gather(*(device.open() for device in self._devices.values()))
+
+    async def start(self, start_s: float) -> None:
+        """Let the run begin at an instant of the monotonic clock; returns at once."""
+        self._running = asyncio.create_task(self._issue(start_s))
+
+    async def collect(self) -> bytes:
+        """The rows since the last call, and whether they were the last: msgpack of `(rows, finished)`."""
+        finished = self._running is None or self._running.done()
+        rows = msgspec.msgpack.encode((self._rows, finished))
+        self._rows.clear()
+        return rows
+
+    async def finish(self) -> int:
+        """End the run, whatever is still open. Returns the pacing overruns."""
+        if self._running:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+            self._running = None
+        await asyncio.gather(*(device.close() for device in self._devices.values()))
+        if self._alarm:
+            self._alarm.close()
+            self._alarm = None
+        overruns = sum(compute.overruns for compute in self._computes)
+        self._devices, self._computes = {}, []
+        self._rows.clear()
+        return overruns
+
+    async def _issue(self, start_s: float) -> None:
+        run = self._run
+        assert run is not None
+        jobs: dict[str, list[Job]] = {name: [] for name in self._names}
+        for job in run.jobs:
+            if job.device in jobs:
+                jobs[job.device].append(job)
+        await asyncio.gather(*(self._issue_one(name, jobs[name], start_s, run) for name in self._names))
+
+    async def _issue_one(self, name: str, jobs: list[Job], start_s: float, run: RunSpec) -> None:
+        device, killed_s = self._devices[name], run.device_kills.get(name)
+        if killed_s is None:
+            await device.run(jobs, start_s, start_s + run.drain_s, DRAINED)
+        else:
+            await device.run(jobs, start_s, start_s + killed_s, f"{name} was killed at {killed_s:g} s")
+            await device.close()
+
+    def _edges(self, device: str, run: RunSpec) -> dict[str, EdgeLink]:
+        links = {}
+        for edge, resolved in self._topology.edges.items():
+            way = paths.path(self._topology, device, edge)
+            if way is not None:
+                connection = EdgeConnection(run.nodes[device], run.nodes[edge], self._topology.congestion_control)
+                links[edge] = EdgeLink(connection, way, _pace(resolved.compute, run.profile))
+        return links
+
+
+def _pace(compute: Compute, profile: Profile) -> float:
+    return compute.flops_per_s or profile.reference_flops_per_s

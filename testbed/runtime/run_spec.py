@@ -1,0 +1,48 @@
+"""What the actors are told of a run before it starts."""
+
+from __future__ import annotations
+
+import msgspec
+
+from testbed.documents.resolved import ResolvedTopology
+from testbed.jobs.job import Job
+from testbed.jobs.profile import Profile
+
+
+class NodeAddress(msgspec.Struct, frozen=True):
+    """Where a node lives: a process in its network namespace, and its address there."""
+
+    pid: int
+    address: str
+
+
+class RunSpec(msgspec.Struct, frozen=True):
+    """One run under one policy, with every job drawn."""
+
+    topology: ResolvedTopology
+    nodes: dict[str, NodeAddress]  # devices and edges
+    checkpoint: str
+    images: str
+    store: str  # the payload store's folder
+    profile: Profile
+    labels: dict[int, int]  # photograph to class, for the photographs of the run
+    policy: str
+    options: dict[str, str | int | float | bool]
+    estimate_error: float
+    seed: int
+    jobs: tuple[Job, ...]
+    drain_s: float  # from the run's start: what is unanswered then has failed
+    device_kills: dict[str, float]  # device to seconds from the run's start
+
+    def encode(self) -> bytes:
+        """As bytes, for between processes."""
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def decode(cls, data: bytes) -> RunSpec:
+        """From bytes.
+
+        Raises:
+            msgspec.MsgspecError: the bytes are not a run's.
+        """
+        return msgspec.msgpack.decode(data, type=cls)
