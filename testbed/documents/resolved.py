@@ -32,6 +32,11 @@ class LinkChange(msgspec.Struct, frozen=True, omit_defaults=True):
         new = {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
         return msgspec.structs.replace(old, **new)
 
+    def over(self, other: LinkChange) -> LinkChange:
+        """Both changes as one; where both set a parameter, this one counts."""
+        pairs = ((getattr(self, name), getattr(other, name)) for name in self.__struct_fields__)
+        return LinkChange(*(theirs if own is None else own for own, theirs in pairs))
+
 
 class ResolvedLink(msgspec.Struct, frozen=True):
     """A link between two nodes. `a` is the one named first: `up` is from `a` to `b`."""
@@ -71,3 +76,27 @@ class ResolvedTopology(msgspec.Struct, frozen=True):
     devices: dict[str, ResolvedDevice]
     links: tuple[ResolvedLink, ...]
     congestion_control: str = "cubic"
+
+
+class LinkEvent(msgspec.Struct, frozen=True, tag="link"):
+    """At `at_s` from the run's start, some links change; each is named (a, b) as in the topology's links."""
+
+    at_s: float
+    links: tuple[tuple[str, str], ...]
+    up: LinkChange | None = None
+    down: LinkChange | None = None
+    restore: bool = False  # back to the topology's parameters; up and down are then None
+
+
+class KillEvent(msgspec.Struct, frozen=True, tag="kill"):
+    """At `at_s` from the run's start, an edge's processes are killed."""
+
+    at_s: float
+    node: str
+
+
+class PolicySpec(msgspec.Struct, frozen=True):
+    """A policy to run: a built-in name or `package.module:Class`, and its options."""
+
+    name: str
+    options: dict[str, object] = {}

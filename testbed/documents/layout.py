@@ -1,0 +1,220 @@
+"""The nodes and links that a topology's groups and patterns stand for, and what is wrong between its parts.
+
+It works on the document's plain values, so that these errors are told together with those of single fields: `broken`
+names the fields that are wrong by themselves, and nothing is said that only follows from them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from testbed.documents.model import KEY, nearest, one_of
+from testbed.documents.topology import MAX_NODES, NODE_NAME_LENGTH
+
+Loc = tuple[str | int, ...]
+Problem = tuple[Loc, str]
+
+_KINDS = {"access_points": "an access point", "edges": "an edge", "devices": "a device"}
+_AP, _EDGE, _DEVICE = _KINDS.values()
+_ALLOWED = ({_DEVICE, _AP}, {_EDGE, _AP}, {_AP})
+
+
+@dataclass
+class Layout:
+    """Nodes with their kinds, links with the entry that each comes from, and problems."""
+
+    kinds: dict[str, str] = field(default_factory=dict)
+    entries: dict[str, Loc] = field(default_factory=dict)  # the entry that each node comes from
+    pairs: dict[tuple[str, str], int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def joined(self, node: str) -> list[str]:
+        """The access points that a node is linked to, in the order of the links."""
+        ends = [b if a == node else a for a, b in self.pairs if node in (a, b)]
+        return [end for end in ends if self.kinds[end] == _AP]
+
+
+def device_names(name: str, count: int | None) -> list[str]:
+    """The devices of a group: dev1 to dev8, or just the name where there is no count."""
+    return [name] if count is None else [f"{name}{number}" for number in range(1, count + 1)]
+
+
+def matching(pattern: str, names: Iterable[str]) -> list[str]:
+    """The names that a pattern matches."""
+    return [name for name in names if fnmatchcase(name, pattern)]
+
+
+def unknown_node(pattern: str, names: Collection[str], what: str = "node") -> str:
+    """The message for a name or pattern that matches nothing."""
+    patterns = {f"{name.rstrip('0123456789')}*": None for name in names}
+    near = nearest(pattern, [*names, *patterns] if "*" in pattern else names)
+    return f"no {what} matches {pattern!r}{near or ','} there are: {one_of(names)}"
+
+
+def lay_out(data: Mapping[str, Any], broken: Collection[Loc] = ()) -> Layout:
+    """The layout of a topology document, whose fields at `broken` are known to be wrong already."""
+    layout = Layout()
+    if not all(isinstance(data.get(kind), dict) for kind in _KINDS) or any(_unsure(loc) for loc in broken):
+        return layout
+    _name_nodes(layout, data)
+    if layout.problems:
+        return layout
+    links_known = _pair_nodes(layout, data, broken)
+    edges_known = _check_edges(layout, data, broken, links_known)
+    if links_known:
+        _check_loops(layout)
+        _check_devices(layout, data, edges_known)
+    return layout
+
+
+def _unsure(loc: Loc) -> bool:
+    """Whether an error there leaves the nodes' names in doubt."""
+    return loc[:1] == ("devices",) and (len(loc) == 2 or loc[2:] == ("count",))
+
+
+def _name_nodes(layout: Layout, data: Mapping[str, Any]) -> None:
+    for kind, entry in [(kind, entry) for kind in _KINDS for entry in data[kind]]:
+        loc: Loc = (kind, entry, KEY)
+        names = device_names(entry, data[kind][entry].get("count")) if kind == "devices" else [entry]
+        if len(entry) <= NODE_NAME_LENGTH < len(names[-1]):
+            text = f"its last device would be {names[-1]!r}: node names have at most {NODE_NAME_LENGTH} characters"
+            layout.problems.append((loc, text))
+        if taken := [name for name in names if name in layout.kinds]:
+            text = f"{taken[0]!r} is already {layout.kinds[taken[0]]}, each node needs a name of its own"
+            layout.problems.append((loc, text))
+        layout.kinds.update(dict.fromkeys(names, _KINDS[kind]))
+        layout.entries.update(dict.fromkeys(names, loc))
+    if len(layout.kinds) > MAX_NODES:
+        layout.problems.append((("devices",), f"{len(layout.kinds):,} nodes in all, at most {MAX_NODES:,} are allowed"))
+
+
+def _pair_nodes(layout: Layout, data: Mapping[str, Any], broken: Collection[Loc]) -> bool:
+    """Matches the links' patterns; whether all links are known afterwards."""
+    links = data.get("links")
+    if not isinstance(links, list):
+        return False
+    doubtful = {loc[1] for loc in broken if loc[:1] == ("links",) and len(loc) > 1 and "between" in loc[2:3]}
+    known, before = True, len(layout.problems)
+    for index, link in enumerate(links):
+        if index in doubtful or not isinstance(link, dict) or "between" not in link:
+            known = False
+            continue
+        first, second = link["between"]
+        entry = ("links", index, "between")
+        for a, b in _distinct_pairs(_ends(layout, first, (*entry, 0)), _ends(layout, second, (*entry, 1))):
+            if problem := _refusal(layout, a, b):
+                layout.problems.append((entry, problem))
+                break
+            layout.pairs[a, b] = index
+    return known and len(layout.problems) == before
+
+
+def _ends(layout: Layout, pattern: str, loc: Loc) -> list[str]:
+    if pattern in layout.kinds:
+        return [pattern]
+    names = matching(pattern, layout.kinds)
+    if not names:
+        layout.problems.append((loc, unknown_node(pattern, layout.kinds)))
+    return names
+
+
+def _distinct_pairs(first: list[str], second: list[str]) -> Iterator[tuple[str, str]]:
+    seen = set()
+    for a, b in itertools.product(first, second):
+        if a != b and (b, a) not in seen:
+            seen.add((a, b))
+            yield a, b
+    if first == second and len(first) == 1:
+        yield first[0], second[0]
+
+
+def _refusal(layout: Layout, a: str, b: str) -> str | None:
+    if a == b:
+        return f"links {a!r} with itself"
+    for pair in ((a, b), (b, a)):
+        if pair in layout.pairs:
+            return f"links {a!r} and {b!r} a second time, first done by links[{layout.pairs[pair]}]"
+    kinds = layout.kinds[a], layout.kinds[b]
+    if set(kinds) not in _ALLOWED:
+        return f"links {kinds[0]} and {kinds[1]} ({a!r}, {b!r}), one end must be an access point"
+    return None
+
+
+def _check_edges(layout: Layout, data: Mapping[str, Any], broken: Collection[Loc], links_known: bool) -> bool:
+    """Checks the edges' access points; whether all of them are known."""
+    known = True
+    for edge, entry in data["edges"].items():
+        loc: Loc = ("edges", edge, "access_point")
+        home = entry.get("access_point") if isinstance(entry, dict) else None
+        if home is None or loc in broken:
+            known = False
+        elif home not in data["access_points"]:
+            known = False
+            text = f"{home!r} is {layout.kinds[home]}" if home in layout.kinds else f"there is no {home!r}"
+            near = nearest(home, data["access_points"])
+            layout.problems.append((loc, f"{text}{near or ','} access points are: {one_of(data['access_points'])}"))
+        elif links_known:
+            _check_edge_link(layout, edge, home)
+    return known
+
+
+def _check_edge_link(layout: Layout, edge: str, home: str) -> None:
+    joined = layout.joined(edge)
+    if home not in joined:
+        example = f"{{between: [{edge}, {home}], bandwidth: 100 Mbit/s}}"
+        text = f"no link joins {edge!r} and {home!r}, add one to `links`, such as {example}"
+        layout.problems.append((("edges", edge, "access_point"), text))
+    for other in joined:
+        if other != home:
+            index = layout.pairs.get((edge, other), layout.pairs.get((other, edge), 0))
+            text = f"links {edge!r} with {other!r}, an edge has one link, to its access point {home!r}"
+            layout.problems.append((("links", index, "between"), text))
+
+
+def _islands(layout: Layout) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """A representative of each access point's island of joined access points, and the links that close loops."""
+    parent = {name: name for name, kind in layout.kinds.items() if kind == _AP}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            parent[name] = name = parent[parent[name]]
+        return name
+
+    closing = []
+    for a, b in layout.pairs:
+        if a in parent and b in parent:
+            if root(a) == root(b):
+                closing.append((a, b))
+            parent[root(a)] = root(b)
+    return {name: root(name) for name in parent}, closing
+
+
+def _check_loops(layout: Layout) -> None:
+    for a, b in _islands(layout)[1]:
+        text = f"the link of {a!r} and {b!r} closes a loop of access points, they must form a tree"
+        layout.problems.append((("links", layout.pairs[a, b], "between"), text))
+
+
+def _check_devices(layout: Layout, data: Mapping[str, Any], edges_known: bool) -> None:
+    islands = _islands(layout)[0]
+    homes = [edge["access_point"] for edge in data["edges"].values()] if edges_known else list(islands)
+    served = {islands[home] for home in homes}
+    joined: dict[str, list[str]] = {}
+    for a, b in layout.pairs:
+        joined.setdefault(a, []).append(b)
+        joined.setdefault(b, []).append(a)
+    told = set()
+    for name, loc in layout.entries.items():
+        if layout.kinds[name] != _DEVICE or loc in told:
+            continue
+        if name not in joined:
+            layout.problems.append((loc, f"{name!r} has no link to an access point, add one to `links`"))
+            told.add(loc)
+        elif not any(islands[home] in served for home in joined[name]):
+            text = f"{name!r} reaches no edge: none hangs on {one_of(joined[name])} or on access points linked to it"
+            layout.problems.append((loc, text))
+            told.add(loc)

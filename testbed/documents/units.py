@@ -1,0 +1,120 @@
+"""Quantities as users write them, "10 Mbit/s" or "5 ms", turned into SI floats and back."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+_WRITTEN = re.compile(r"(?P<number>[0-9]{1,20}(?:\.[0-9]{1,40})?) ?(?P<unit>[^0-9\s.+-]\S{0,9})", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A kind of quantity: its units, each with its size in the SI unit that the program uses, and its range."""
+
+    name: str
+    units: dict[str, str]  # decimal texts, so that "0.3 ms" becomes the float nearest to 0.0003
+    lowest: str
+    highest: str
+    example: str
+
+    def parse(self, written: object) -> float:
+        """The SI value of a quantity written out, such as "5 ms"; the space may be missing.
+
+        Raises ValueError, with a message that says what is allowed, for anything else, bare numbers included.
+        """
+        match = _WRITTEN.fullmatch(written.strip(" ")) if isinstance(written, str) else None
+        scale = self.units.get(match["unit"]) if match else None
+        if match is None or scale is None:
+            raise ValueError(f"{self._complaint(written)}, write {self.allowed}")
+        value = Decimal(match["number"]) * Decimal(scale)
+        if not self._si(self.lowest) <= value <= self._si(self.highest):
+            raise ValueError(f"'{written}' is out of range, write {self.allowed}")
+        return float(value)
+
+    def write(self, value: float) -> str:
+        """The quantity written out, so that parsing it gives the very same float."""
+        unit, scale = next(iter(self.units.items()))
+        return f"{Decimal(repr(value)) / Decimal(scale):f} {unit}"
+
+    @property
+    def allowed(self) -> str:
+        """What may be written, with an example."""
+        return f"{self.lowest} to {self.highest} in {', '.join(self.units)}, such as {self.example}"
+
+    @property
+    def json_schema(self) -> dict[str, Any]:
+        """The JSON Schema of the written form."""
+        units = "|".join(re.escape(unit).replace(r"\%", "%") for unit in self.units)
+        return {
+            "type": "string",
+            "pattern": rf"^[0-9]+(\.[0-9]+)? ?({units})$",
+            "description": f"{self.name}: {self.allowed}",
+            "examples": [self.example],
+        }
+
+    def _si(self, written: str) -> Decimal:
+        number, unit = written.split(" ")
+        return Decimal(number) * Decimal(self.units[unit])
+
+    def _complaint(self, written: object) -> str:
+        if isinstance(written, bool) or not isinstance(written, int | float | str):
+            return f"this is not a {self.name}"
+        short = str(written) if len(str(written)) <= 40 else f"{str(written)[:37]}..."
+        if re.fullmatch(r"[0-9.]+", str(written)):
+            return f"{short} has no unit"
+        return f"{short!r} is not a {self.name}"
+
+
+BANDWIDTH = Quantity(
+    "bandwidth",
+    {"bit/s": "1", "kbit/s": "1e3", "Mbit/s": "1e6", "Gbit/s": "1e9"},
+    "1 kbit/s",
+    "100 Gbit/s",
+    "10 Mbit/s",
+)
+_TIME = {"s": "1", "ms": "1e-3", "us": "1e-6"}
+DELAY = Quantity("delay", _TIME, "0 s", "60 s", "5 ms")
+DURATION = Quantity("duration", {**_TIME, "min": "60", "h": "3600"}, "1 ms", "24 h", "30 s")
+INSTANT = Quantity("time from the start", {**_TIME, "min": "60", "h": "3600"}, "0 s", "24 h", "10 s")
+LOSS = Quantity("loss", {"%": "1e-2"}, "0 %", "100 %", "0.5 %")
+RATE = Quantity("rate", {"/s": "1"}, "0.001 /s", "10000 /s", "2 /s")
+SIZE = Quantity(
+    "size",
+    {"B": "1", "kB": "1e3", "KiB": "1024", "MB": "1e6", "MiB": "1048576", "GiB": "1073741824"},
+    "1 B",
+    "1 GiB",
+    "64 KiB",
+)
+
+
+def _whole_bytes(written: object) -> int:
+    return max(1, round(SIZE.parse(written)))
+
+
+def _validator(quantity: Quantity, parse: Any = None) -> BeforeValidator:
+    def validate(written: object) -> float:
+        try:
+            return (parse or quantity.parse)(written)
+        except ValueError as error:
+            raise PydanticCustomError("quantity", "{text}", {"text": str(error)}) from None
+
+    return BeforeValidator(validate)
+
+
+def _annotations(quantity: Quantity) -> tuple[Any, ...]:
+    return PlainSerializer(quantity.write, return_type=str), WithJsonSchema(quantity.json_schema)
+
+
+Bandwidth = Annotated[float, _validator(BANDWIDTH), *_annotations(BANDWIDTH)]  # bits per second
+Delay = Annotated[float, _validator(DELAY), *_annotations(DELAY)]  # seconds, 0 or more
+Duration = Annotated[float, _validator(DURATION), *_annotations(DURATION)]  # seconds, more than 0
+Instant = Annotated[float, _validator(INSTANT), *_annotations(INSTANT)]  # seconds from the start
+Loss = Annotated[float, _validator(LOSS), *_annotations(LOSS)]  # 0 to 1
+Rate = Annotated[float, _validator(RATE), *_annotations(RATE)]  # per second
+Size = Annotated[int, _validator(SIZE, _whole_bytes), *_annotations(SIZE)]  # bytes

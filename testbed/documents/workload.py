@@ -1,0 +1,222 @@
+"""The workload file: which jobs arrive, how they are offloaded, and what happens to the network meanwhile."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from testbed.documents.model import Model, explained, nearest, one_of, shown
+from testbed.documents.resolved import LinkChange, PolicySpec
+from testbed.documents.topology import BothWays, Name, NodeName, Pair
+from testbed.documents.units import Duration, Instant, Rate
+
+POLICIES = ("local", "full", "fixed", "random", "greedy")
+_CLASS = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*"
+
+
+class ModelChoice(Model):
+    """The network that is inferred, and its inputs."""
+
+    checkpoint: str = Field("default", min_length=1, description="A checkpoint file, or `default`: the one shipped.")
+    images: str = Field(
+        "sample",
+        min_length=1,
+        description="A folder or zip in Caltech-101's layout, or `sample`: the photographs shipped.",
+    )
+
+
+class Arrivals(Model):
+    """When jobs arrive at each device."""
+
+    process: Literal["poisson", "periodic"] = Field(
+        description="poisson: independent, at a mean rate; periodic: at equal intervals."
+    )
+    rate_per_s: Rate = Field(alias="rate", description="Jobs per second and device, such as 2 /s.")
+
+
+def _policy_name(text: str) -> str:
+    if text not in POLICIES and not re.fullmatch(_CLASS, text, re.ASCII):
+        raise explained(
+            f"there is no policy {shown(text)}{nearest(text, POLICIES) or ','} "
+            f"there are: {one_of(POLICIES)}, or package.module:Class"
+        )
+    return text
+
+
+PolicyName = Annotated[
+    str,
+    AfterValidator(_policy_name),
+    WithJsonSchema({"anyOf": [{"enum": list(POLICIES)}, {"type": "string", "pattern": f"^{_CLASS}$"}]}),
+]
+
+
+def _needs_no_options(name: str) -> str:
+    if name == "fixed":
+        raise explained("needs its options, such as {name: fixed, split: layer3, kept_channels: 8, bits: 8}")
+    return name
+
+
+class Simple(Model):
+    """A built-in policy without options."""
+
+    name: Literal["local", "random", "greedy"] = Field(description="The policy.")
+
+
+class Full(Model):
+    """Sends every photograph to an edge."""
+
+    name: Literal["full"] = Field(description="The policy.")
+    encoding: Literal["jpeg", "raw"] = Field("jpeg", description="How the photograph travels.")
+    edge: NodeName | None = Field(None, description="The edge; if not given, the one predicted to finish first.")
+
+
+class Fixed(Model):
+    """Splits every inference at one operating point."""
+
+    name: Literal["fixed"] = Field(description="The policy.")
+    split: Literal["stem", "layer1", "layer2", "layer3"] = Field(description="The stage after which to split.")
+    kept_channels: int = Field(ge=1, le=4096, description="Channels that are sent, such as 8.")
+    bits: int = Field(ge=2, le=8, description="Bits per value, 2 to 8.")
+    edge: NodeName | None = Field(None, description="The edge; if not given, the one predicted to finish first.")
+
+
+class Custom(Model):
+    """A policy of one's own; its class is called with the options."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: PolicyName = Field(description="The policy, as package.module:Class.")
+
+
+def _kind_of_policy(value: object) -> str | None:
+    if isinstance(value, str):
+        return "<name>"
+    if isinstance(value, list | tuple):
+        return "<several>"
+    return _kind_of_options(value)
+
+
+def _kind_of_options(value: object) -> str | None:
+    if isinstance(value, str):
+        return "<name>"
+    name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
+    known = {"full": "<full>", "fixed": "<fixed>", **dict.fromkeys(("local", "random", "greedy"), "<simple>")}
+    if isinstance(value, dict | Model):
+        return known.get(name, "<custom>") if isinstance(name, str) else "<custom>"
+    return None
+
+
+_NOT_A_POLICY = "must be a policy's name, or its name and options, such as {name: full, encoding: jpeg}"
+_Options = (
+    Annotated[PolicyName, AfterValidator(_needs_no_options), Tag("<name>")]
+    | Annotated[Simple, Tag("<simple>")]
+    | Annotated[Full, Tag("<full>")]
+    | Annotated[Fixed, Tag("<fixed>")]
+    | Annotated[Custom, Tag("<custom>")]
+)
+Policy = Annotated[
+    _Options,
+    Discriminator(_kind_of_options, custom_error_type="explained", custom_error_message=_NOT_A_POLICY),
+]
+_Policies = Annotated[
+    _Options | Annotated[Annotated[list[Policy], Field(min_length=1)], Tag("<several>")],
+    Discriminator(
+        _kind_of_policy, custom_error_type="explained", custom_error_message=f"{_NOT_A_POLICY}; or a list of these"
+    ),
+]
+
+
+class Offloading(Model):
+    """How the decision is taken where a job is computed."""
+
+    policy: _Policies = Field(
+        description="local, full, fixed, random, greedy, package.module:Class, {name: NAME, ...options}, or a list of "
+        "these: each is run on the same arrivals.",
+    )
+    estimate_error: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Relative error (uniform, plus or minus) of what a policy sees of the links; a fraction.",
+    )
+
+    @field_validator("policy")
+    @classmethod
+    def _each_once(cls, policy: Any) -> Any:
+        specs = _specs(policy)
+        for index, spec in enumerate(specs):
+            if spec in specs[:index]:
+                raise explained(f"{spec.name!r} stands twice with the same options, once is enough")
+        return policy
+
+
+def _specs(policy: Any) -> tuple[PolicySpec, ...]:
+    return tuple(map(_spec, policy if isinstance(policy, list) else [policy]))
+
+
+def _spec(policy: Any) -> PolicySpec:
+    if policy == "full":
+        policy = Full(name="full")  # for its defaults
+    if isinstance(policy, str):
+        return PolicySpec(policy)
+    return PolicySpec(policy.name, policy.model_dump(exclude={"name"}, exclude_none=True))
+
+
+class Change(BothWays):
+    """New parameters of links, in both directions unless `up` or `down` says otherwise; what is not named stays."""
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.changes == (LinkChange(), LinkChange()):
+            raise explained("changes nothing, name at least one of bandwidth, delay, jitter, loss, queue")
+        return self
+
+
+class Event(Model):
+    """Something that happens at an instant of the run."""
+
+    at_s: Instant = Field(alias="at", description="When, from the run's start, such as 10 s.")
+    links: Pair | None = Field(None, description="The links that `set` or `restore` speaks of, such as [dev*, ap1].")
+    set: Change | None = Field(None, description="Parameters to change, such as {bandwidth: 1 Mbit/s, loss: 3 %}.")
+    restore: Literal[True] | None = Field(None, description="true: back to the topology's parameters.")
+    kill: NodeName | None = Field(None, description="The edge whose processes are killed.")
+
+    @model_validator(mode="after")
+    def _one_action(self) -> Self:
+        given = [name for name in ("set", "restore", "kill") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise explained(f"needs exactly one of set, restore and kill, found {' and '.join(given) or 'none'}")
+        if given == ["kill"] and self.links is not None:
+            raise explained("`kill` takes no links, leave them out")
+        if given != ["kill"] and self.links is None:
+            raise explained(f"`{given[0]}` needs links, such as [dev*, ap1]")
+        return self
+
+
+class Workload(Model):
+    """Jobs over a while, and how they are offloaded."""
+
+    name: Name = Field(description="The workload's name; results carry it.")
+    model: ModelChoice = Field(ModelChoice(), description="The network that is inferred, and its inputs.")
+    duration_s: Duration = Field(alias="duration", description="How long jobs arrive, such as 30 s.")
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of everything that is drawn.")
+    deadline_s: Duration = Field(alias="deadline", description="Time from arrival to answer, such as 200 ms.")
+    arrivals: Arrivals = Field(description="When jobs arrive, such as {process: poisson, rate: 2 /s}.")
+    offloading: Offloading = Field(description="The policy or policies, such as {policy: greedy}.")
+    events: list[Event] = Field(default=[], description="What happens to the network during the run.")
+
+    @property
+    def policies(self) -> tuple[PolicySpec, ...]:
+        """The policies to run, each with its options."""
+        return _specs(self.offloading.policy)
