@@ -1,0 +1,27 @@
+"""Confidence intervals."""
+
+from __future__ import annotations
+
+import math
+
+Z_95 = 1.959963984540054  # the normal distribution's 97.5 % quantile
+
+
+def wilson_interval(successes: int, trials: int, z: float = Z_95) -> tuple[float, float]:
+    """The Wilson score interval of a success probability, 95 % by default.
+
+    Wilson (1927), "Probable inference, the law of succession, and statistical inference", JASA 22, without continuity
+    correction: unlike the normal interval it holds near 0 and 1 and for few trials.
+
+    Raises:
+        ValueError: no trials, or successes outside 0 to `trials`.
+    """
+    if trials < 1 or not 0 <= successes <= trials:
+        raise ValueError(f"{successes} successes of {trials} trials have no interval")
+    share = successes / trials
+    scale = 1 + z * z / trials
+    centre = (share + z * z / (2 * trials)) / scale
+    half = z / scale * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    high = 1.0 if successes == trials else min(1.0, centre + half)
+    return low, high

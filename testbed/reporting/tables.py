@@ -1,0 +1,197 @@
+"""Runs as tables in the terminal: one run, several side by side, and their phases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TextIO
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from testbed.reporting.phases import UNDECIDED, Phase
+from testbed.reporting.summary import Summary
+from testbed.reporting.verdict import VALID
+
+WIDTH = 100
+"""Columns that every table fits into, and is given where stdout is not a terminal."""
+
+UNBOUNDED = 10_000
+ABSENT = "-"
+
+
+def show(summaries: Sequence[Summary], file: TextIO | None = None) -> None:
+    """Prints the table of one run or the comparison of several, the phases, and why any is INVALID (to stdout)."""
+    console = Console(file=file)
+    content = report(summaries)
+    columns = console.width
+    console.width = UNBOUNDED
+    needed = console.measure(content).minimum
+    console.width = max(WIDTH, columns, needed)  # a narrow terminal breaks lines, where rich would drop digits
+    console.print(content)
+
+
+def report(summaries: Sequence[Summary]) -> RenderableType:
+    """What `show` prints."""
+    parts: list[RenderableType] = []
+    if len(summaries) == 1:
+        parts += [_heading(summaries[0].policy), run_table(summaries[0]), ""]
+    else:
+        parts += [comparison_table(summaries), "accuracy: a missed deadline counts 0; answered: of the answered jobs\n"]
+    if any(len(summary.phases) > 1 for summary in summaries):
+        best = ", * best in its phase" if len(summaries) > 1 else ""
+        parts += [_heading(f"Accuracy by phase (a missed deadline counts 0{best})"), phase_table(summaries), ""]
+        if any(_chooses(summary) for summary in summaries):
+            parts += [_heading("Decisions by phase"), choice_table(summaries), ""]
+    parts += [
+        Text(f"{summary.policy} is {summary.verdict}: {reason}", style="red")
+        for summary in summaries
+        for reason in summary.reasons
+    ]
+    return Group(*parts)
+
+
+def run_table(summary: Summary) -> Table:
+    """One run, a line per figure."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), show_header=False, show_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    misses = ", ".join(f"{stage} {n}" for stage, n in summary.misses_by_stage.items())
+    for name, value in {
+        "jobs issued": f"{summary.issued}",
+        "on time, late, failed, dropped": f"{summary.on_time}, {summary.late}, {summary.failed}, {summary.dropped}",
+        "success probability (95 %)": _success(summary),
+        "accuracy (a miss counts 0)": _percent(summary.accuracy),
+        "accuracy of the answered": _percent(summary.accuracy_answered),
+        "throughput on time": f"{summary.throughput_on_time_per_s:.2f} /s",
+        "completion p50 / p95 / p99": f"{_percentiles(summary)} ms",
+        "payload a job": f"{_whole(summary.payload_bytes_per_job)} bytes",
+        "late in stage": misses or ABSENT,
+        "decisions": ", ".join(_shares(summary.decisions)) or ABSENT,
+        "verdict": summary.verdict,
+    }.items():
+        table.add_row(name, escape(value))
+    return table
+
+
+def comparison_table(summaries: Sequence[Summary]) -> Table:
+    """Several runs, a row each."""
+    table = _with_policy(max_width=12)
+    for heading, width in _COMPARED.items():
+        table.add_column(heading, justify="right", no_wrap=True, min_width=width)
+    for summary in summaries:
+        table.add_row(
+            escape(summary.policy),
+            f"{summary.issued}",
+            _success(summary),
+            _percent(summary.accuracy),
+            _percent(summary.accuracy_answered),
+            _percentiles(summary),
+            _whole(summary.payload_bytes_per_job),
+            Text(summary.verdict, style="" if summary.verdict == VALID else "red"),
+        )
+    return table
+
+
+def phase_table(summaries: Sequence[Summary]) -> Table:
+    """Accuracy by policy and phase, the best of each phase marked where there are several."""
+    several = len(summaries) > 1
+    table = _with_policy(max_width=26)
+    spans = _spans(summaries)
+    best = {}
+    for span in spans:
+        table.add_column(_span(span), justify="right", no_wrap=True, min_width=9)
+        accuracies = [phase.accuracy for summary in summaries if (phase := _phase_at(summary, span))]
+        best[span] = max((accuracy for accuracy in accuracies if accuracy is not None), default=None)
+    for summary in summaries:
+        phases = [(_phase_at(summary, span), best[span]) for span in spans]
+        cells = [_accuracy_cell(phase, top if several else None) for phase, top in phases]
+        table.add_row(escape(summary.policy), *cells)
+    return table
+
+
+def choice_table(summaries: Sequence[Summary]) -> Table:
+    """What the policies that choose chose in each phase, as shares of its jobs."""
+    choosing = [summary for summary in summaries if _chooses(summary)]
+    kinds = sorted({kind for summary in choosing for kind in summary.decisions})
+    table = _with_policy(max_width=26)
+    table.add_column("phase", no_wrap=True, min_width=9)
+    for kind in kinds:
+        table.add_column(escape(kind), justify="right", no_wrap=True, min_width=max(6, len(kind)))
+    for summary in choosing:
+        for phase in summary.phases:
+            shares = [_percent(phase.decisions.get(kind, 0) / phase.issued if phase.issued else None) for kind in kinds]
+            table.add_row(escape(summary.policy), _span((phase.start_s, phase.end_s)), *shares)
+    return table
+
+
+_COMPARED = {
+    "jobs": 5,
+    "success (95 %)": 18,
+    "accuracy": 8,
+    "answered": 8,
+    "p50 / p95 / p99 ms": 18,
+    "bytes/job": 9,
+    "verdict": 7,
+}
+
+
+def _with_policy(max_width: int) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("policy", overflow="fold", min_width=8, max_width=max_width)
+    return table
+
+
+def _heading(text: str) -> Text:
+    return Text(text, style="bold")
+
+
+def _chooses(summary: Summary) -> bool:
+    return len(summary.decisions.keys() - {UNDECIDED}) > 1
+
+
+def _spans(summaries: Sequence[Summary]) -> list[tuple[float, float]]:
+    return sorted({(phase.start_s, phase.end_s) for summary in summaries for phase in summary.phases})
+
+
+def _span(span: tuple[float, float]) -> str:
+    return f"{span[0]:g}-{span[1]:g} s"
+
+
+def _phase_at(summary: Summary, span: tuple[float, float]) -> Phase | None:
+    return next((phase for phase in summary.phases if (phase.start_s, phase.end_s) == span), None)
+
+
+def _accuracy_cell(phase: Phase | None, best: float | None) -> Text:
+    if phase is None or phase.accuracy is None:
+        return Text(ABSENT)
+    if phase.accuracy == best:
+        return Text(f"* {_percent(phase.accuracy)}", style="bold")
+    return Text(_percent(phase.accuracy))
+
+
+def _success(summary: Summary) -> str:
+    if summary.success_probability is None or summary.success_interval is None:
+        return ABSENT
+    low, high = summary.success_interval
+    return f"{_percent(summary.success_probability)} ({100 * low:.1f}-{100 * high:.1f})"
+
+
+def _percentiles(summary: Summary) -> str:
+    figures = (summary.completion_p50_ms, summary.completion_p95_ms, summary.completion_p99_ms)
+    return " / ".join(_whole(figure) for figure in figures)
+
+
+def _percent(share: float | None) -> str:
+    return ABSENT if share is None else f"{100 * share:.1f} %"
+
+
+def _whole(figure: float | None) -> str:
+    return ABSENT if figure is None else f"{figure:.0f}"
+
+
+def _shares(decisions: dict[str, int]) -> list[str]:
+    total = sum(decisions.values())
+    return [f"{name} {100 * n / total:.0f} %" for name, n in sorted(decisions.items(), key=lambda item: -item[1])]

@@ -1,0 +1,58 @@
+"""`testbed report` as its user meets it: stdout, stderr and exit status."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from testbed.cli.report import report
+from testbed.reporting.stored_run import StoredRun
+from testbed.reporting.summary import summarise
+
+
+@pytest.fixture
+def called():
+    app = typer.Typer()
+    app.command()(report)
+    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def stored(tmp_path, mixed):
+    def make(policy: str, issued: int = 40):
+        rows = mixed(40, 1)
+        run = StoredRun.create(tmp_path, "poor-channel", policy)
+        run.append(rows)
+        run.finish({}, {}, summarise(policy, rows, issued=issued, duration_s=4.0))
+        return run.path
+
+    return make
+
+
+def test_several_runs_are_compared(called, stored):
+    result = called(stored("local"), stored("greedy"))
+    assert result.exit_code == 0
+    assert "local" in result.stdout and "greedy" in result.stdout and "p50 / p95 / p99 ms" in result.stdout
+
+
+def test_json_is_one_value_on_stdout(called, stored):
+    path = stored("local")
+    result = called(path, "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == {str(path): json.loads((path / "summary.json").read_text())}
+
+
+def test_an_invalid_run_exits_1_and_says_why(called, stored):
+    result = called(stored("local", issued=41))
+    assert result.exit_code == 1
+    assert "41 jobs issued" in result.stdout
+
+
+def test_what_is_no_run_exits_2_on_stderr(called, tmp_path):
+    result = called(tmp_path / "absent")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr == f"{tmp_path / 'absent'}: no such folder\n"
