@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,19 @@ from testbed.runtime.run_spec import NodeAddress, RunSpec
 
 DEVICES_PER_ACTOR = 50
 
+
+class AssemblyError(Exception):
+    """A process of the testbed is gone, or could not do what it was asked."""
+
+
+class Ending(msgspec.Struct):
+    """What is left to tell when a run has ended."""
+
+    rows: list[LedgerRow] = []
+    applied: list[Applied] = []  # the channel
+    overruns: int = 0  # paced computations that outlasted their pace
+    losses: list[str] = []  # processes that died, and what could therefore not be put back
+
 _NETWORK = "network"
 
 
@@ -31,25 +44,30 @@ class Assembly:
         self._nodes: dict[str, NodeAddress] = {}
         self._network: Any = None
         self._edges: dict[str, Any] = {}
-        self._devices: list[Any] = []
+        self._devices: dict[str, Any] = {}
+        self._lost: dict[str, str] = {}
 
     @classmethod
     def bring_up(cls, ray: Any, topology: ResolvedTopology, board: Path, shaping: Shaping) -> Assembly:
         """Start the network's actor, which builds the network, then one actor per edge and per fifty devices.
 
         All are detached: they outlive the command.
+
+        Raises:
+            AssemblyError: the network cannot be built, or a process does not start.
         """
         assembly = cls(ray, topology, board)
         assembly._network = assembly._actor(NetworkActor, _NETWORK, max_concurrency=4).remote(
             topology.name, msgspec.msgpack.encode(topology), shaping.value, str(board)
         )
-        assembly._nodes = node_addresses(ray.get(assembly._network.nodes.remote()))
+        assembly._nodes = node_addresses(assembly._get(assembly._network.nodes.remote()))
         for edge in topology.edges:
             assembly._edges[edge] = assembly._start_edge(edge)
-        for index, names in enumerate(_groups(list(topology.devices))):
-            host = assembly._actor(DeviceActor, f"devices-{index}")
-            assembly._devices.append(host.remote(names, msgspec.msgpack.encode(topology), str(board)))
-        ray.get([actor.pid.remote() for actor in (*assembly._edges.values(), *assembly._devices)])
+        for host, names in _hosts(topology).items():
+            actor = assembly._actor(DeviceActor, host)
+            assembly._devices[host] = actor.remote(names, msgspec.msgpack.encode(topology), str(board))
+        for actor in (*assembly._edges.values(), *assembly._devices.values()):
+            assembly._get(actor.pid.remote())
         return assembly
 
     @classmethod
@@ -57,18 +75,16 @@ class Assembly:
         """The actors that an earlier command brought up. An edge that was killed since is started anew.
 
         Raises:
-            ValueError: the network's or a device host's actor is gone.
+            AssemblyError: the network's or a device host's process is gone.
         """
         assembly = cls(ray, topology, board)
-        assembly._network = ray.get_actor(_NETWORK)
-        assembly._nodes = node_addresses(ray.get(assembly._network.nodes.remote()))
-        assembly._devices = [
-            ray.get_actor(f"devices-{index}") for index, _ in enumerate(_groups(list(topology.devices)))
-        ]
+        assembly._network = assembly._found(_NETWORK)
+        assembly._nodes = node_addresses(assembly._get(assembly._network.nodes.remote()))
+        assembly._devices = {host: assembly._found(host) for host in _hosts(topology)}
         for edge in topology.edges:
             try:
-                assembly._edges[edge] = ray.get_actor(f"edge-{edge}")
-            except ValueError:
+                assembly._edges[edge] = assembly._found(f"edge-{edge}")
+            except AssemblyError:
                 assembly._edges[edge] = assembly._start_edge(edge)
         return assembly
 
@@ -79,52 +95,77 @@ class Assembly:
 
     def certify(self) -> list[CertificateEntry]:
         """Measure every direction of every link against what it is set to now."""
-        return msgspec.json.decode(self._ray.get(self._network.certify.remote()), type=list[CertificateEntry])
+        return msgspec.json.decode(self._get(self._network.certify.remote()), type=list[CertificateEntry])
+
+    def counters(self) -> dict[tuple[str, str, str], tuple[int, int, int]]:
+        """IP bytes and packets that entered each direction of each link, and packets it dropped."""
+        counters: dict[tuple[str, str, str], tuple[int, int, int]] = self._get(self._network.counters.remote())
+        return counters
 
     def change(self, a: str, b: str, up: LinkChange, down: LinkChange) -> None:
         """Change a link by hand."""
-        self._ray.get(self._network.change.remote(a, b, msgspec.json.encode(up), msgspec.json.encode(down)))
+        self._get(self._network.change.remote(a, b, msgspec.json.encode(up), msgspec.json.encode(down)))
 
     def prepare(self, spec: RunSpec) -> None:
         """Make everybody ready for a run: edges listen before devices connect."""
         packed = self._ray.put(spec.encode())
-        self._ray.get([edge.prepare.remote(packed) for edge in self._edges.values()])
-        self._ray.get([host.prepare.remote(packed) for host in self._devices])
+        for actors in (self._edges, self._devices):
+            for waiting in [actor.prepare.remote(packed) for actor in actors.values()]:
+                self._get(waiting)
 
     def start(self, events: tuple[LinkEvent | KillEvent, ...], lead_s: float) -> float:
         """Let the run begin so many seconds from now, everywhere; returns that instant (monotonic clock)."""
-        pids = dict(zip(self._edges, self._ray.get([edge.pid.remote() for edge in self._edges.values()]), strict=True))
+        pids = {edge: self._get(actor.pid.remote()) for edge, actor in self._edges.items()}
         start_s = time.monotonic() + lead_s
         waits = [self._network.play.remote(start_s, msgspec.json.encode(events), pids)]
-        waits += [host.start.remote(start_s) for host in self._devices]
-        self._ray.get(waits)
+        waits += [actor.start.remote(start_s) for actor in self._devices.values()]
+        for waiting in waits:
+            self._get(waiting)
         return start_s
 
     def collect(self) -> tuple[list[LedgerRow], bool]:
-        """The rows since the last call, and whether every device has finished."""
-        answers = [
-            msgspec.msgpack.decode(answer, type=tuple[list[LedgerRow], bool])
-            for answer in self._ray.get([host.collect.remote() for host in self._devices])
-        ]
-        return [row for rows, _ in answers for row in rows], all(finished for _, finished in answers)
-
-    def finish(self) -> tuple[list[Applied], int]:
-        """End the run on every actor and put links and edges back.
-
-        Returns:
-            The channel as applied, and the number of pacing overruns.
-        """
-        overruns = sum(self._ray.get([host.finish.remote() for host in self._devices]))
-        for name, edge in self._edges.items():
+        """The rows since the last call, and whether there is nobody left to wait for."""
+        rows, finished = [], True
+        waits = {host: actor.collect.remote() for host, actor in self._devices.items() if host not in self._lost}
+        for host, waiting in waits.items():
             try:
-                overruns += self._ray.get(edge.finish.remote())
-            except self._ray.exceptions.RayActorError:
-                self._edges[name] = self._start_edge(name)
-        applied = msgspec.json.decode(self._ray.get(self._network.rewind.remote()), type=list[Applied])
-        return applied, overruns
+                more, ended = msgspec.msgpack.decode(self._get(waiting), type=tuple[list[LedgerRow], bool])
+            except AssemblyError as error:
+                self._lost[host] = str(error)
+                continue
+            rows += more
+            finished = finished and ended
+        return rows, finished
+
+    def lost(self, device: str) -> str | None:
+        """Why the process of a device is gone, None while it lives."""
+        return next((self._lost[host] for host, names in _hosts(self.topology).items() if device in names and host in self._lost), None)
+
+    def finish(self) -> Ending:
+        """End the run on every actor and put links and edges back, as far as they live."""
+        ending = Ending(losses=list(self._lost.values()))
+        for host, actor in self._devices.items():
+            if host not in self._lost:
+                try:
+                    rows, overruns = msgspec.msgpack.decode(self._get(actor.finish.remote()), type=tuple[list[LedgerRow], int])
+                    ending.rows += rows
+                    ending.overruns += overruns
+                except AssemblyError as error:
+                    self._lost[host] = str(error)
+                    ending.losses.append(str(error))
+        for edge, actor in self._edges.items():
+            try:
+                ending.overruns += self._get(actor.finish.remote())
+            except AssemblyError:  # killed: the next run finds it alive again
+                self._edges[edge] = self._start_edge(edge)
+        try:
+            ending.applied = msgspec.json.decode(self._get(self._network.rewind.remote()), type=list[Applied])
+        except AssemblyError as error:
+            ending.losses.append(str(error))
+        return ending
 
     def _start_edge(self, name: str) -> Any:
-        actor = self._actor(EdgeActor, f"edge-{name}", get_if_exists=True)
+        actor = self._actor(EdgeActor, f"edge-{name}")
         return actor.remote(name, self._nodes[name], msgspec.msgpack.encode(self.topology), str(self._board))
 
     def _actor(self, cls: Callable[..., object], name: str, **options: Any) -> Any:
@@ -132,7 +173,28 @@ class Assembly:
             name=name, lifetime="detached", num_cpus=0, resources={"machine:local": 1}, **options
         )
 
+    def _found(self, name: str) -> Any:
+        try:
+            return self._ray.get_actor(name)
+        except ValueError as error:
+            raise AssemblyError(f"the process of {name} is gone; run `testbed down`, then up again") from error
 
-def _groups(devices: list[str]) -> Iterator[list[str]]:
-    for first in range(0, len(devices), DEVICES_PER_ACTOR):
-        yield devices[first : first + DEVICES_PER_ACTOR]
+    def _get(self, waiting: Any) -> Any:
+        exceptions = self._ray.exceptions
+        try:
+            return self._ray.get(waiting)
+        except exceptions.RayTaskError as error:
+            raise AssemblyError(str(error.cause or error)) from error
+        except exceptions.RayError as error:
+            raise AssemblyError(f"a process of the testbed died: {_first_line(error)}") from error
+
+
+def _hosts(topology: ResolvedTopology) -> dict[str, list[str]]:
+    """The device actors' names, and the devices of each."""
+    devices = list(topology.devices)
+    firsts = range(0, len(devices), DEVICES_PER_ACTOR)
+    return {f"devices-{index}": devices[first : first + DEVICES_PER_ACTOR] for index, first in enumerate(firsts)}
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -81,8 +81,8 @@ class DeviceActor:
         self._rows.clear()
         return rows
 
-    async def finish(self) -> int:
-        """End the run, whatever is still open. Returns the pacing overruns."""
+    async def finish(self) -> bytes:
+        """End the run, whatever is still open: msgpack of the rows not yet collected and the pacing overruns."""
         if self._running:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
@@ -92,9 +92,10 @@ class DeviceActor:
             self._alarm.close()
             self._alarm = None
         overruns = sum(compute.overruns for compute in self._computes)
+        answer = msgspec.msgpack.encode((self._rows, overruns))
         self._devices, self._computes = {}, []
         self._rows.clear()
-        return overruns
+        return answer
 
     async def _issue(self, start_s: float) -> None:
         run = self._run
@@ -103,15 +104,8 @@ class DeviceActor:
         for job in run.jobs:
             if job.device in jobs:
                 jobs[job.device].append(job)
-        await asyncio.gather(*(self._issue_one(name, jobs[name], start_s, run) for name in self._names))
-
-    async def _issue_one(self, name: str, jobs: list[Job], start_s: float, run: RunSpec) -> None:
-        device, killed_s = self._devices[name], run.device_kills.get(name)
-        if killed_s is None:
-            await device.run(jobs, start_s, start_s + run.drain_s, DRAINED)
-        else:
-            await device.run(jobs, start_s, start_s + killed_s, f"{name} was killed at {killed_s:g} s")
-            await device.close()
+        end_s = start_s + run.drain_s
+        await asyncio.gather(*(self._devices[name].run(jobs[name], start_s, end_s, DRAINED) for name in self._names))
 
     def _edges(self, device: str, run: RunSpec) -> dict[str, EdgeLink]:
         links = {}

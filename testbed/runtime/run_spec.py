@@ -32,7 +32,6 @@ class RunSpec(msgspec.Struct, frozen=True):
     seed: int
     jobs: tuple[Job, ...]
     drain_s: float  # from the run's start: what is unanswered then has failed
-    device_kills: dict[str, float]  # device to seconds from the run's start
 
     def encode(self) -> bytes:
         """As bytes, for between processes."""

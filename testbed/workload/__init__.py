@@ -1,0 +1,1 @@
+"""A run: its jobs drawn, its inputs prepared, its events played, its ledger kept."""

@@ -1,0 +1,40 @@
+"""`testbed link`: changes a link by hand."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def link(
+    a: Annotated[str, typer.Argument(metavar="A", help="One end of the link.", show_default=False)],
+    b: Annotated[str, typer.Argument(metavar="B", help="The other end.", show_default=False)],
+    changes: Annotated[list[str], typer.Option("--set", metavar="PARAMETER=VALUE", help="Such as bandwidth=1Mbit/s.")],
+    direction: Annotated[str, typer.Option(help="both, or up (from A to B) or down alone.")] = "both",
+    name: Annotated[str | None, typer.Option(help="The testbed, where several are up.")] = None,
+) -> None:
+    """Change bandwidth, delay, jitter, loss or queue of a link in place, until it is changed again."""
+    from testbed.documents.changes import parse_changes
+    from testbed.documents.errors import DocumentErrors
+    from testbed.documents.resolved import LinkChange
+
+    change = parse_changes(changes)
+    if direction not in ("both", "up", "down"):
+        raise DocumentErrors([f"--direction: {direction!r} is not one of both, up, down"])
+
+    from testbed.network.ownership import require_root
+    from testbed.runtime.lifecycle import attached
+
+    require_root()
+    with attached(name) as running:
+        pairs = {(one.a, one.b) for one in running.topology.links}
+        if (a, b) not in pairs and (b, a) not in pairs:
+            raise DocumentErrors([f"there is no link between {a} and {b}; `testbed status` lists the links"])
+        nothing = LinkChange()
+        forward = change if direction in ("both", "up") else nothing
+        backward = change if direction in ("both", "down") else nothing
+        if (a, b) in pairs:
+            running.assembly.change(a, b, forward, backward)
+        else:
+            running.assembly.change(b, a, backward, forward)

@@ -1,0 +1,42 @@
+"""Links in the terminal: what was asked of them beside what was measured."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from testbed.network.certify import CertificateEntry, Measured
+
+
+def print_certificate(entries: Sequence[CertificateEntry]) -> None:
+    """A row for each direction of each link; misses are told on stderr as well."""
+    table = Table(box=box.SIMPLE_HEAD, title="links: asked / measured", title_justify="left")
+    table.add_column("link")
+    for heading in ("bandwidth Mbit/s", "delay ms", "jitter ms", "loss %"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for entry in entries:
+        start, end = entry.link if entry.direction == "up" else reversed(entry.link)
+        asked, measured = entry.asked, entry.measured
+        table.add_row(
+            f"{start} > {end}",
+            _pair(asked.bandwidth_bps, measured.bandwidth_bps, 1e-6),
+            _pair(asked.delay_ms, measured.delay_ms, 1),
+            _pair(asked.jitter_ms, measured.jitter_ms, 1),
+            _pair(asked.loss, measured.loss, 100),
+            "ok" if entry.ok else "MISS",
+        )
+    Console(width=None if sys.stdout.isatty() else 100).print(table)
+    for entry in entries:
+        if not entry.ok:
+            print(f"warning: {'-'.join(entry.link)} {entry.direction}: {entry.reason}", file=sys.stderr)
+
+
+def _pair(asked: float | None, measured: Measured | None, scale: float) -> str:
+    left = "-" if asked is None else f"{asked * scale:.3g}"
+    right = "-" if measured is None or measured.value is None else f"{measured.value * scale:.3g}"
+    return f"{left} / {right}"

@@ -1,0 +1,104 @@
+"""A testbed from `up` to `down`: brought up whole or not at all, and found again by later commands."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from testbed.cluster import ray_head
+from testbed.documents.resolved import ResolvedTopology
+from testbed.network.certify import CertificateEntry
+from testbed.network.ownership import Ownership, resolve_name
+from testbed.network.probe import Shaping
+from testbed.network.state import State, read_state
+from testbed.network.undo import UndoReport
+from testbed.runtime.assembly import Assembly
+
+Tell = Callable[[str], None]
+
+
+class Running(msgspec.Struct, frozen=True):
+    """A testbed that is up, as a command holds it."""
+
+    topology: ResolvedTopology
+    shaping: Shaping
+    assembly: Assembly
+    certificate: list[CertificateEntry]  # as measured when it came up
+
+
+@contextlib.contextmanager
+def brought_up(topology: ResolvedTopology, shaping: Shaping, *, keep: bool, tell: Tell) -> Iterator[Running]:
+    """Bring a testbed up for the block; afterwards it stays if `keep`, and is undone otherwise.
+
+    Whatever goes wrong, in here or in the block, an interruption included, undoes it; `tell` hears of each step.
+
+    Raises:
+        NetworkError, RayError, AssemblyError: it could not be brought up; nothing is left of it.
+    """
+    ownership = Ownership.create(topology.name)
+    done = False
+    try:
+        tell("starting Ray")
+        head = ray_head.start(ownership)
+        with ray_head.connected(head) as ray:
+            board = _board_path(ownership)
+            ownership.record("file", path=str(board))
+            tell(f"building {len(topology.links)} links ({shaping.value})")
+            assembly = Assembly.bring_up(ray, topology, board, shaping)
+            tell("certifying the links")
+            certificate = assembly.certify()
+            _store_certificate(ownership, certificate)
+            yield Running(topology, shaping, assembly, certificate)
+            done = True
+    finally:
+        if keep and done:
+            ownership.release()
+        else:
+            tell("taking it down")
+            _complain(ownership.undo(), tell)
+
+
+@contextlib.contextmanager
+def attached(name: str | None) -> Iterator[Running]:
+    """A testbed that is up, held for the block, so that no other command works on it meanwhile.
+
+    Raises:
+        NetworkError: none of that name is up, it is not whole, or another command holds it.
+        RayError, AssemblyError: its processes do not answer.
+    """
+    ownership = Ownership.open(resolve_name(name))
+    ownership.acquire()
+    try:
+        state = read_state(ownership.folder)
+        with ray_head.connected(ray_head.head_of(ownership.folder)) as ray:
+            assembly = Assembly.find(ray, state.topology, _board_path(ownership))
+            yield Running(state.topology, state.shaping, assembly, [])
+    finally:
+        ownership.release()
+
+
+def topology_up(name: str | None) -> ResolvedTopology:
+    """The topology of a testbed that is up; asks no process.
+
+    Raises:
+        NetworkError: none of that name is up, or it is not whole.
+    """
+    return read_state(Ownership.open(resolve_name(name)).folder).topology
+
+
+def _board_path(ownership: Ownership) -> Path:
+    return ownership.folder / "board"
+
+
+def _store_certificate(ownership: Ownership, before: list[CertificateEntry]) -> None:
+    path = ownership.folder.parent / "certificate.json"
+    ownership.record("file", path=str(path))
+    path.write_bytes(msgspec.json.format(msgspec.json.encode({"before": before})))
+
+
+def _complain(report: UndoReport, tell: Tell) -> None:
+    for failure in report.failures:
+        tell(f"could not be undone: {failure}; try `testbed down` again")

@@ -1,0 +1,70 @@
+"""What a run computes from, ready before it starts: jobs drawn, photographs chosen, payloads prepared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from testbed.aecnn.checkpoint import load_profile
+from testbed.aecnn.inference import checkpoint_sha256
+from testbed.aecnn.photographs import open_photographs
+from testbed.documents.resolved import PolicySpec, ResolvedTopology
+from testbed.documents.workload import Workload
+from testbed.jobs.job import Job
+from testbed.jobs.profile import Profile
+from testbed.offloading.policy import check_profile, make_policy
+from testbed.runtime import payload_store
+from testbed.workload.arrivals import draw_jobs
+
+
+class Inputs(msgspec.Struct, frozen=True):
+    """The inputs of a workload over a topology; every policy's run is given the same."""
+
+    jobs: tuple[Job, ...]
+    profile: Profile
+    labels: dict[int, int]  # photograph to class, for those of the run
+    store: Path
+
+
+def draw_inputs(workload: Workload, topology: ResolvedTopology, seed: int) -> Inputs:
+    """Draw the jobs, and find what they need.
+
+    Raises:
+        CheckpointError, OSError: the checkpoint or the photographs cannot be read.
+    """
+    photographs = open_photographs(workload.model.images)
+    jobs = draw_jobs(
+        list(topology.devices),
+        workload.arrivals.process,
+        workload.arrivals.rate_per_s,
+        workload.duration_s,
+        workload.deadline_s,
+        len(photographs),
+        seed,
+    )
+    profile = load_profile(workload.model.checkpoint)
+    labels = {image: photographs.label(image) for image in sorted({job.image for job in jobs})}
+    return Inputs(jobs, profile, labels, payload_store.folder_for(profile.checkpoint, workload.model.images))
+
+
+def prepare_payloads(
+    workload: Workload, topology: ResolvedTopology, inputs: Inputs, progress: Callable[[float], None]
+) -> None:
+    """Compute the payloads that the store lacks; nothing where every node computes live."""
+    nodes = (*topology.devices.values(), *topology.edges.values())
+    if all(node.compute.flops_per_s is None for node in nodes):
+        return
+    if missing := payload_store.missing(inputs.store, inputs.labels):
+        payload_store.prepare(inputs.store, workload.model.checkpoint, workload.model.images, missing, progress)
+
+
+def check_policies(policies: tuple[PolicySpec, ...], profile: Profile, seed: int) -> None:
+    """Refuse, before anything starts, a policy that cannot be made or wants what the profile lacks.
+
+    Raises:
+        PolicyError: with what is allowed.
+    """
+    for spec in policies:
+        check_profile(make_policy(spec.name, spec.options, seed), profile)

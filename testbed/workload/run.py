@@ -1,0 +1,192 @@
+"""One run: everybody prepared, jobs issued, rows stored as they come, and an end that accounts for every job."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from testbed.documents.resolved import KillEvent, LinkEvent, PolicySpec
+from testbed.documents.workload import Workload
+from testbed.jobs import ledger
+from testbed.jobs.ledger import LedgerRow, Outcome
+from testbed.network.certify import CertificateEntry
+from testbed.reporting.columns import AppliedLink
+from testbed.reporting.stored_run import StoredRun
+from testbed.reporting.summary import Summary, summarise
+from testbed.reporting.verdict import INVALID
+from testbed.runtime.assembly import Assembly, AssemblyError, Ending
+from testbed.runtime.network_actor import Applied
+from testbed.runtime.run_spec import RunSpec
+from testbed.workload.inputs import Inputs
+
+Events = tuple[LinkEvent | KillEvent, ...]
+
+LEAD_S = 0.5
+"""From telling everybody to the run's start: longer than telling takes."""
+
+_POLL_S = 0.5
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """How a run stands, for whoever watches it."""
+
+    elapsed_s: float
+    duration_s: float
+    issued: int  # jobs of the whole run
+    ended: dict[Outcome, int]
+
+
+class Certificate(msgspec.Struct):
+    """`certificate.json`: the links measured before and after the run."""
+
+    before: list[CertificateEntry]
+    after: list[CertificateEntry] = []
+
+
+def run(
+    assembly: Assembly,
+    workload: Workload,
+    events: Events,
+    policy: PolicySpec,
+    seed: int,
+    inputs: Inputs,
+    before: list[CertificateEntry],
+    stored: StoredRun,
+    manifest: dict[str, Any],
+    watch: Callable[[Standing], None],
+) -> list[CertificateEntry]:
+    """Run a workload under one policy and store it.
+
+    An interruption (KeyboardInterrupt) or the death of a process ends the run early: it is stored with all its jobs
+    accounted for and INVALID, and the error is raised again.
+
+    Returns:
+        The links as measured after the run.
+    """
+    stored.write_manifest(manifest)
+    book = _Book(inputs, policy.name, stored)
+    fault: BaseException | None = None
+    try:
+        assembly.prepare(_spec(assembly, workload, policy, seed, inputs))
+        start_s = assembly.start(events, LEAD_S)
+        finished = False
+        while not finished:
+            time.sleep(_POLL_S)
+            rows, finished = assembly.collect()
+            book.add(rows)
+            watch(Standing(time.monotonic() - start_s, workload.duration_s, len(inputs.jobs), book.ended))
+    except (KeyboardInterrupt, AssemblyError) as error:
+        fault = error
+    ending = assembly.finish()
+    book.add(ending.rows)
+    book.close(assembly, fault)
+    stored.append_links([_row(applied) for applied in ending.applied])
+    after: list[CertificateEntry] = []
+    if fault is None:
+        try:
+            after = assembly.certify()
+        except AssemblyError as error:
+            fault = error
+    summary = _summary(workload, policy, book.rows, inputs, events, ending, fault)
+    stored.finish({**manifest, "overruns": ending.overruns}, Certificate(before, after), summary)
+    if fault is not None:
+        raise fault
+    return after
+
+
+class _Book:
+    """The ledger as it fills: every job once, stored as it comes."""
+
+    def __init__(self, inputs: Inputs, policy: str, stored: StoredRun) -> None:
+        self._open = {job.job_id: job for job in inputs.jobs}
+        self._labels, self._policy, self._stored = inputs.labels, policy, stored
+        self.rows: list[LedgerRow] = []
+        self.ended: Counter[Outcome] = Counter()
+
+    def add(self, rows: list[LedgerRow]) -> None:
+        """Store rows."""
+        for row in rows:
+            del self._open[row.job_id]
+        self.rows += rows
+        self.ended.update(row.outcome for row in rows)
+        if rows:
+            self._stored.append(rows)
+
+    def close(self, assembly: Assembly, fault: BaseException | None) -> None:
+        """Account for the jobs whose device's process did not live to do so: nobody knows whether they were sent."""
+        reason = "the run was interrupted" if isinstance(fault, KeyboardInterrupt) else str(fault)
+        self.add(
+            [
+                ledger.unanswered(
+                    job,
+                    self._policy,
+                    None,
+                    Outcome.FAILED,
+                    assembly.lost(job.device) or reason,
+                    dispatch_ms=None,
+                    payload_bytes=0,
+                    wire_bytes=0,
+                    label=self._labels[job.image],
+                    attempts=0,
+                )
+                for job in list(self._open.values())
+            ]
+        )
+
+
+def _spec(assembly: Assembly, workload: Workload, policy: PolicySpec, seed: int, inputs: Inputs) -> RunSpec:
+    last_arrival_s = inputs.jobs[-1].arrival_s if inputs.jobs else 0.0
+    return RunSpec(
+        topology=assembly.topology,
+        nodes=assembly.nodes,
+        checkpoint=workload.model.checkpoint,
+        images=workload.model.images,
+        store=str(inputs.store),
+        profile=inputs.profile,
+        labels=inputs.labels,
+        policy=policy.name,
+        options=policy.options,
+        estimate_error=workload.offloading.estimate_error,
+        seed=seed,
+        jobs=inputs.jobs,
+        drain_s=last_arrival_s + workload.deadline_s,
+    )
+
+
+def _row(applied: Applied) -> AppliedLink:
+    link = applied.parameters
+    return AppliedLink(
+        applied.t_s,
+        applied.a,
+        applied.b,
+        applied.direction,
+        link.bandwidth_bps,
+        link.delay_s * 1e3,
+        link.jitter_s * 1e3,
+        link.loss,
+    )
+
+
+def _summary(
+    workload: Workload,
+    policy: PolicySpec,
+    rows: list[LedgerRow],
+    inputs: Inputs,
+    events: Events,
+    ending: Ending,
+    fault: BaseException | None,
+) -> Summary:
+    summary = summarise(
+        policy.name,
+        rows,
+        issued=len(inputs.jobs),
+        duration_s=workload.duration_s,
+        event_times_s=[event.at_s for event in events],
+    )
+    cut_short = ["the run was interrupted" if isinstance(fault, KeyboardInterrupt) else str(fault)] if fault else []
+    reasons = (*summary.reasons, *cut_short, *ending.losses)
+    return msgspec.structs.replace(summary, verdict=INVALID, reasons=reasons) if reasons else summary

@@ -1,0 +1,45 @@
+"""A workload's runs, one for each of its policies, on the same jobs and the same channel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from testbed.documents.resolve import resolve_events
+from testbed.documents.workload import Workload
+from testbed.reporting.stored_run import StoredRun
+from testbed.runtime.lifecycle import Running, Tell
+from testbed.workload.inputs import Inputs
+from testbed.workload.manifest import manifest
+from testbed.workload.run import Standing, run
+
+
+def run_series(
+    running: Running,
+    workload: Workload,
+    seed: int,
+    inputs: Inputs,
+    output: Path,
+    tell: Tell,
+    watch: Callable[[Standing], None],
+) -> list[StoredRun]:
+    """Run the workload under each policy in turn; the links are measured before, between and after.
+
+    Raises:
+        KeyboardInterrupt, AssemblyError: as `run` does; what was run is stored.
+    """
+    events = resolve_events(workload, running.topology)
+    certificate = running.certificate
+    if not certificate:
+        tell("certifying the links")
+        certificate = running.assembly.certify()
+    runs = []
+    for number, policy in enumerate(workload.policies, 1):
+        stored = StoredRun.create(output, workload.name, policy.name)
+        tell(f"run {number} of {len(workload.policies)}: {policy.name}, {len(inputs.jobs)} jobs, to {stored.path}")
+        made_from = manifest(running.topology, workload, policy, seed, running.shaping.value, inputs.profile)
+        certificate = run(
+            running.assembly, workload, events, policy, seed, inputs, certificate, stored, made_from, watch
+        )
+        runs.append(stored)
+    return runs
