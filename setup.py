@@ -1,0 +1,71 @@
+"""Builds the programs written in C into the package: into the wheel, or beside their sources for an editable install."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+from setuptools import Command, Distribution, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_py import build_py
+
+SOURCES = Path("testbed/network/native")
+
+
+class BuildNative(Command):
+    """Compiles each `NAME.c` to `bin/NAME` beside it (`python setup.py build_native`)."""
+
+    description = "compile the programs written in C beside their sources"
+    user_options = [("into=", None, "the folder that is to hold them")]
+
+    def initialize_options(self) -> None:
+        self.into: str | None = None
+
+    def finalize_options(self) -> None:
+        self.into = self.into or str(SOURCES / "bin")
+
+    def run(self) -> None:
+        assert self.into is not None
+        Path(self.into).mkdir(parents=True, exist_ok=True)
+        compiler = shlex.split(os.environ.get("CC", "cc"))
+        for source in sorted(SOURCES.glob("*.c")):
+            target = Path(self.into) / source.stem
+            fresh = target.with_suffix(".new")  # a running program's file cannot be written to, but it can be replaced
+            subprocess.run([*compiler, "-O2", "-Wall", "-Wextra", "-pthread", "-o", fresh, source, "-lm"], check=True)
+            fresh.replace(target)
+
+
+class BuildPython(build_py):
+    """Copies the package, then compiles the programs into it."""
+
+    def run(self) -> None:
+        super().run()
+        native = self.distribution.get_command_obj("build_native")
+        native.into = str(SOURCES / "bin" if self.editable_mode else Path(self.build_lib) / SOURCES / "bin")
+        self.run_command("build_native")
+
+
+class PlatformWheel(bdist_wheel):
+    """A wheel for this platform and any Python 3: it holds programs, but no extension modules."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.root_is_pure = False
+
+    def get_tag(self) -> tuple[str, str, str]:
+        return "py3", "none", super().get_tag()[2]
+
+
+class WithPrograms(Distribution):
+    """A distribution that is not pure Python."""
+
+    def has_ext_modules(self) -> bool:
+        return True
+
+
+setup(
+    distclass=WithPrograms,
+    cmdclass={"build_native": BuildNative, "build_py": BuildPython, "bdist_wheel": PlatformWheel},
+)

@@ -1,0 +1,263 @@
+"""The emulated network of one machine: built from a resolved topology, changed and counted while it stands."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import threading
+import time
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from testbed.documents.resolved import LinkParameters, ResolvedTopology
+from testbed.network.addressing import BRIDGE, PREFIX, Addressing, addressing
+from testbed.network.batch import run_batch
+from testbed.network.errors import NetworkError
+from testbed.network.links import Backend, Counters, NetemLinks, RelayLinks, Wire
+from testbed.network.namespace import call_in
+from testbed.network.ownership import Ownership
+from testbed.network.processes import process
+from testbed.network.shape import MTU, Shaping
+from testbed.network.state import NodeState, State, read_state, write_state
+
+if TYPE_CHECKING:
+    from mininet.net import Mininet
+
+DIRECTIONS = ("up", "down")
+"""`up` is from the node that a link names first to the second."""
+
+
+class EmulatedNetwork:
+    """The emulated network of a testbed on this machine. Made by `build`, or by `attach` to one that stands.
+
+    Its methods may be called from any thread.
+    """
+
+    def __init__(self, state: State, plan: Addressing, backend: Backend, ownership: Ownership) -> None:
+        self.shaping = state.shaping
+        self.topology = state.topology
+        self._nodes = state.nodes
+        self._plan = plan
+        self._backend = backend
+        self._ownership = ownership
+        self._wires = _wires(state.topology, plan, {name: node.pid for name, node in state.nodes.items()})
+        self._set = {(link.a, link.b): (link.up, link.down) for link in state.topology.links}
+        self._lock = threading.Lock()
+        self._mininet: Mininet | None = None
+
+    @classmethod
+    def build(cls, topology: ResolvedTopology, shaping: Shaping, ownership: Ownership, *, seed: int = 0) -> EmulatedNetwork:
+        """Builds a topology. Works in any thread; nothing lies in the machine's own network namespace at any moment.
+
+        The nodes' namespaces are held by shells that are children of the calling process and end with it.
+
+        Args:
+            topology: what to build.
+            shaping: how its links are shaped; see `choose_shaping`.
+            ownership: whose journal and cgroup are used. When building fails, `ownership.undo()` removes what was made.
+            seed: of the relay's losses and jitter.
+
+        Raises:
+            NetworkError: something could not be made; says what and why.
+        """
+        from testbed.network.mininet_nodes import start_nodes
+
+        plan = addressing(topology)
+        net = start_nodes(plan, ownership)
+        nodes = {}
+        for name, interfaces in plan.by_node.items():
+            held = process(net[name].pid)
+            if held is None:
+                raise NetworkError(f"the namespace of {name} ended as soon as it began")
+            kind = "access_point" if name in plan.groups else "edge" if name in topology.edges else "device"
+            nodes[name] = NodeState(kind, *held, {interface.name: interface.address for interface in interfaces})
+            call_in(held.pid, lambda: _set_kernel(topology.congestion_control))
+        ownership.record_all(
+            {"kind": "interface", "node": end.node, "name": end.name} for ends in plan.ends.values() for end in ends
+        )
+        backend: Backend
+        if shaping is Shaping.RELAY:
+            backend = RelayLinks(ownership, seed or zlib.crc32(ownership.name.encode()), start=True)
+        else:
+            backend = NetemLinks(ownership)
+        relay_socket = str(backend.path) if isinstance(backend, RelayLinks) else None
+        state = State(ownership.name, ownership.machine, shaping, topology, nodes, relay_socket)
+        network = cls(state, plan, backend, ownership)
+        network._mininet = net
+        network._set_up()
+        backend.shape([*network._wires.values()], [*network._set.values()])
+        write_state(ownership, state)
+        return network
+
+    @classmethod
+    def attach(cls, ownership: Ownership) -> EmulatedNetwork:
+        """The network of a testbed that stands, seen from another process. `links` then tells what was built, not what
+        its owner has set since.
+
+        Raises:
+            NotUpError: the testbed is not whole.
+            NetworkError: its relay does not answer.
+        """
+        state = read_state(ownership)
+        backend = RelayLinks(ownership, start=False) if state.shaping is Shaping.RELAY else NetemLinks(ownership)
+        return cls(state, addressing(state.topology), backend, ownership)
+
+    def _set_up(self) -> None:
+        """Makes and configures every interface, access points first."""
+        plan, servers = self._plan, frozenset(self.topology.edges)
+        commands: dict[str, list[str]] = {name: ["link set lo up"] for name in plan.by_node}
+        for access_point in plan.groups:
+            commands[access_point].append(f"link add {BRIDGE} type bridge forward_delay 0 stp_state 0 mcast_snooping 0")
+        settings: dict[str, list[str]] = {name: [] for name in plan.by_node}
+        for wire in self._wires.values():
+            for end, made in zip(wire.ends, self._backend.making(wire), strict=True):
+                commands[end.node] += made
+                if end.node in plan.groups:
+                    settings[end.node].append(f"link set {end.name} mtu {MTU} master {BRIDGE} up")
+        for interface in plan.interfaces:
+            settings[interface.node] += [
+                f"link set {interface.name} mtu {MTU} address {interface.mac}",
+                f"address add {interface.address}/{PREFIX} broadcast + dev {interface.name} noprefixroute",
+                f"link set {interface.name} up",
+            ]
+        for name in plan.by_node:
+            for own, other in plan.neighbours(name, servers):
+                settings[name].append(f"neighbour replace {other.address} lladdr {other.mac} nud permanent dev {own}")
+            settings[name] += _routes(plan, name, self.topology.congestion_control)
+            run_batch(self._ownership, self._nodes[name].pid, "ip", commands[name] + settings[name])
+        for access_point, ports in plan.ports.items():
+            entries = [f"fdb add {mac} dev {port} master static" for mac, port in ports.items()]
+            run_batch(self._ownership, self._nodes[access_point].pid, "bridge", entries)
+            self._wait_until_forwarding(access_point, {port for end in _ends(plan, access_point) for port in [end]})
+
+    def _wait_until_forwarding(self, access_point: str, ports: set[str]) -> None:
+        until = time.monotonic() + 10
+        while True:
+            child = self._ownership.popen(
+                ["bridge", "-json", "link", "show"], in_pid_netns=self._nodes[access_point].pid, stdout=subprocess.PIPE
+            )
+            said = child.communicate()[0]
+            forwarding = {port["ifname"] for port in json.loads(said or b"[]") if port.get("state") == "forwarding"}
+            if ports <= forwarding:
+                return
+            if time.monotonic() > until:
+                raise NetworkError(f"ports of {access_point} do not forward: {', '.join(sorted(ports - forwarding))}")
+            time.sleep(0.005)
+
+    # What stands.
+
+    def address(self, node: str, peer: str | None = None) -> str:
+        """The address by which `peer` reaches `node`; without a peer, the node's first.
+
+        Raises:
+            NetworkError: there is no such node, or no way between the two.
+        """
+        return self._plan.address(node, peer)
+
+    def namespace_pid(self, node: str) -> int:
+        """The process that holds a node's namespace.
+
+        Raises:
+            NetworkError: there is no such node.
+        """
+        if node not in self._nodes:
+            raise NetworkError(f"there is no node {node!r}: the nodes are {', '.join(self._nodes)}")
+        return self._nodes[node].pid
+
+    def wire(self, a: str, b: str) -> Wire:
+        """A link's interfaces and namespaces.
+
+        Raises:
+            NetworkError: there is no such link, or it is named the other way round.
+        """
+        if (a, b) not in self._wires:
+            turned = "; it is named the other way round" if (b, a) in self._wires else ""
+            raise NetworkError(f"there is no link from {a} to {b}{turned}")
+        return self._wires[a, b]
+
+    def set_link(self, a: str, b: str, up: LinkParameters, down: LinkParameters) -> None:
+        """Changes a link in place, at once: no queued packet is lost.
+
+        Raises:
+            NetworkError: there is no such link, or the change was refused.
+        """
+        wire = self.wire(a, b)
+        with self._lock:
+            for direction, (old, new) in enumerate(zip(self._set[a, b], (up, down), strict=True)):
+                if new != old:
+                    self._backend.change(wire, direction, new)
+            self._set[a, b] = (up, down)
+
+    def links(self) -> dict[tuple[str, str], tuple[LinkParameters, LinkParameters]]:
+        """Each link's two directions, `up` and `down`, as they are set now."""
+        with self._lock:
+            return dict(self._set)
+
+    def counters(self) -> dict[tuple[str, str, str], Counters]:
+        """What each direction has carried since it was built, by the link's nodes and `up` or `down`."""
+        with self._lock:
+            counted = self._backend.counters([*self._wires.values()])
+        return {
+            (a, b, direction): one
+            for (a, b), both in zip(self._wires, counted, strict=True)
+            for direction, one in zip(DIRECTIONS, both, strict=True)
+        }
+
+    def stop(self) -> None:
+        """Ends the nodes' shells and lets go of helpers; `Ownership.undo` ends the rest."""
+        self._backend.close()
+        if self._mininet is not None:
+            self._mininet.stop()
+            self._mininet = None
+
+    @property
+    def ownership(self) -> Ownership:
+        """The testbed that this network belongs to."""
+        return self._ownership
+
+
+def _wires(topology: ResolvedTopology, plan: Addressing, pids: dict[str, int]) -> dict[tuple[str, str], Wire]:
+    """The links by their nodes, in the topology's order."""
+    return {
+        (link.a, link.b): Wire(number, plan.ends[link.a, link.b], (pids[link.a], pids[link.b]))
+        for number, link in enumerate(topology.links)
+    }
+
+
+def _ends(plan: Addressing, node: str) -> list[str]:
+    return [end.name for ends in plan.ends.values() for end in ends if end.node == node]
+
+
+def _routes(plan: Addressing, node: str, congestion_control: str) -> list[str]:
+    """A node's routes, each saying which congestion control TCP uses on it. Where a node has several interfaces in one
+    subnet, the first is used unless a socket is bound to the address of another."""
+    lines = []
+    for number, interface in enumerate(plan.by_node[node]):
+        route = f"10.{interface.group}.0.0/{PREFIX} dev {interface.name} src {interface.address} congctl {congestion_control}"
+        lines += [
+            f"route add {route} metric {number}",
+            f"rule add from {interface.address} table {100 + number}",
+            f"route add {route} table {100 + number}",
+        ][: 1 if len(plan.by_node[node]) == 1 else 3]
+    return lines
+
+
+def _set_kernel(congestion_control: str) -> None:
+    """Sets the network namespace of the calling thread; no other is changed."""
+    net = Path("/proc/sys/net")
+    with contextlib.suppress(OSError):  # not every kernel lets a namespace have every default: the routes see to it too
+        (net / "ipv4/tcp_congestion_control").write_text(congestion_control)
+    available = (net / "ipv4/tcp_available_congestion_control").read_text().split()
+    if congestion_control not in available:
+        raise NetworkError(
+            f"this kernel has no congestion control {congestion_control!r}: it has {', '.join(available)}"
+            f" (try: modprobe tcp_{congestion_control})"
+        )
+    (net / "ipv4/tcp_slow_start_after_idle").write_text("0")  # a connection keeps its window while idle
+    (net / "ipv4/tcp_no_metrics_save").write_text("1")  # a connection learns nothing from those before it
+    for which in ("all", "default"):
+        (net / f"ipv4/conf/{which}/rp_filter").write_text("0")
+        with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6 has nothing to disable
+            (net / f"ipv6/conf/{which}/disable_ipv6").write_text("1")
