@@ -8,9 +8,9 @@ The model of Li, Iosifidis and Zhang (arXiv 2401.12167) over the measured profil
     downlink 8 n_down / r_down / (1 - loss_down) + delay_down
 
 W are the backlogs in seconds, f the FLOP/s, r the narrowest bandwidth of the way. n counts bytes at the IP layer as
-the links do: the payload, the frame's header, and the IP and TCP headers of every segment. A lost packet is paid for
-with its expected repetitions alone; the wait for TCP's timer is not modelled, nor are jitter, the serialisation on
-links other than the narrowest, and payloads of other jobs still in the device's sending queue.
+the links do: what the device has not got rid of yet, the payload, the frame's header, and the IP and TCP headers of
+every segment. A lost packet is paid for with its expected repetitions alone; the wait for TCP's timer is not modelled,
+nor are jitter and the serialisation on links other than the narrowest.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def predict_s(observation: Observation, option: Option, edge: str | None) -> flo
     view = observation.edges[edge]
     return (
         device_s
-        + transfer_s(row.payload_mean + FRAME_BYTES, view.up)
+        + transfer_s(view.unsent_bytes + row.payload_mean + FRAME_BYTES, view.up)
         + view.backlog_s
         + (row.decode_flops + row.tail_flops) / view.flops_per_s
         + transfer_s(ANSWER_BYTES, view.down)

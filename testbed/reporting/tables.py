@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Sequence
 from typing import TextIO
 
+import msgspec
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
@@ -25,7 +27,7 @@ ABSENT = "-"
 def show(summaries: Sequence[Summary], file: TextIO | None = None) -> None:
     """Prints the table of one run or the comparison of several, the phases, and why any is INVALID (to stdout)."""
     console = Console(file=file)
-    content = report(summaries)
+    content = report(_distinguished(summaries))
     columns = console.width
     console.width = UNBOUNDED
     needed = console.measure(content).minimum
@@ -136,6 +138,17 @@ _COMPARED = {
     "bytes/job": 9,
     "verdict": 7,
 }
+
+
+def _distinguished(summaries: Sequence[Summary]) -> list[Summary]:
+    """The summaries, those of a policy shown before numbered in their order."""
+    seen: collections.Counter[str] = collections.Counter()
+    named = []
+    for summary in summaries:
+        seen[summary.policy] += 1
+        again = f" ({seen[summary.policy]})" if seen[summary.policy] > 1 else ""
+        named.append(msgspec.structs.replace(summary, policy=summary.policy + again))
+    return named
 
 
 def _with_policy(max_width: int) -> Table:

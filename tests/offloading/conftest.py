@@ -75,6 +75,7 @@ def observed(profile: Profile) -> Observed:
         delay_s: float = 0.005,
         loss: float = 0.0,
         edge_backlog_s: float = 0.0,
+        unsent_bytes: int = 0,
         edges: tuple[str, ...] = ("edge1",),
         slower: dict[str, float] | None = None,
     ) -> Observation:
@@ -84,7 +85,10 @@ def observed(profile: Profile) -> Observed:
             now_s=1.0 + elapsed_s,
             backlog_s=backlog_s,
             flops_per_s=device_flops_per_s,
-            edges={name: EdgeView(path, path, edge_backlog_s + (slower or {}).get(name, 0.0), 2e11) for name in edges},
+            edges={
+                name: EdgeView(path, path, edge_backlog_s + (slower or {}).get(name, 0.0), 2e11, unsent_bytes)
+                for name in edges
+            },
             profile=profile,
         )
 

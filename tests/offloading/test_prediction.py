@@ -43,6 +43,13 @@ def test_each_segment_pays_for_its_headers():
     assert transfer_s(1449, path) == 1449 + 104
 
 
+def test_what_still_waits_to_be_sent_goes_first(observed):
+    alone, behind = observed(bandwidth_bps=1e6), observed(bandwidth_bps=1e6, unsent_bytes=5000)
+    headers = 52 * 3  # 324 + 100 bytes are one segment, 5,000 more are four
+    queued_s = (5000 + headers) * 8 / 1e6
+    assert predict_s(behind, DEEP, "edge1") == pytest.approx(predict_s(alone, DEEP, "edge1") + queued_s)
+
+
 def test_loss_is_paid_for_with_expected_repetitions():
     assert transfer_s(1000, PathView(1e6, 0.0, 0.5)) == pytest.approx(2 * transfer_s(1000, PathView(1e6, 0.0, 0.0)))
 

@@ -77,3 +77,8 @@ def test_a_run_without_jobs_and_names_that_look_like_markup_are_shown(mixed):
     text = printed([summarise("[red]odd[/red]", [], issued=0, duration_s=1.0)] * 2)
     assert "[red]" in text
     assert "VALID" in text
+
+
+def test_two_runs_of_one_policy_can_be_told_apart(mixed):
+    text = printed([summarise("fixed", mixed(10, seed), issued=10, duration_s=1.0) for seed in (1, 2)])
+    assert [line.split("  ")[0] for line in text.splitlines()[2:4]] == ["fixed", "fixed (2)"]
