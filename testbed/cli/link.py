@@ -15,13 +15,16 @@ def link(
     name: Annotated[str | None, typer.Option(help="The testbed, where several are up.")] = None,
 ) -> None:
     """Change bandwidth, delay, jitter, loss or queue of a link in place, until it is changed again."""
-    from testbed.documents.changes import parse_changes
-    from testbed.documents.errors import DocumentErrors
+    from testbed.cli.errors import WrongInputError
+    from testbed.documents.resolve import parse_change
     from testbed.documents.resolved import LinkChange
 
-    change = parse_changes(changes)
+    try:
+        change = parse_change(changes)
+    except ValueError as error:
+        raise WrongInputError(f"--set: {error}") from error
     if direction not in ("both", "up", "down"):
-        raise DocumentErrors([f"--direction: {direction!r} is not one of both, up, down"])
+        raise WrongInputError(f"--direction: {direction!r} is not one of both, up, down")
 
     from testbed.network.ownership import require_root
     from testbed.runtime.lifecycle import attached
@@ -30,7 +33,7 @@ def link(
     with attached(name) as running:
         pairs = {(one.a, one.b) for one in running.topology.links}
         if (a, b) not in pairs and (b, a) not in pairs:
-            raise DocumentErrors([f"there is no link between {a} and {b}; `testbed status` lists the links"])
+            raise WrongInputError(f"there is no link between {a} and {b}; `testbed status` lists the links")
         nothing = LinkChange()
         forward = change if direction in ("both", "up") else nothing
         backward = change if direction in ("both", "down") else nothing

@@ -9,6 +9,7 @@ from types import FrameType
 import typer
 
 from testbed.cli import doctor, down, evaluate, exec, link, report, run, schema, status, train, up, validate
+from testbed.cli.errors import WrongInputError
 from testbed.documents.errors import DocumentErrors
 from testbed.network.errors import NetworkError, RefusedError
 from testbed.offloading.errors import PolicyError
@@ -41,7 +42,7 @@ def main() -> None:
         signal.signal(number, _interrupt)
     try:
         app()
-    except (DocumentErrors, RefusedError, PolicyError) as error:
+    except (DocumentErrors, WrongInputError, RefusedError, PolicyError) as error:
         print(error, file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

@@ -24,6 +24,7 @@ class Steps:
         self._began_s = time.monotonic()
 
     def __call__(self, step: str) -> None:
+        """Tell a step."""
         print(f"[{time.monotonic() - self._began_s:6.1f} s] {step}", file=sys.stderr, flush=True)
 
 
@@ -43,7 +44,7 @@ def run_progress() -> Iterator[Callable[[Standing], None]]:
         def show(standing: Standing) -> None:
             ended = ", ".join(f"{number} {outcome}" for outcome, number in sorted(standing.ended.items()))
             share = min(1.0, max(0.0, standing.elapsed_s / standing.duration_s))
-            done = sum(standing.ended.values())
-            progress.update(task, description=f"{done} of {standing.issued} jobs: {ended}", completed=share, visible=share < 1)
+            text = f"{sum(standing.ended.values())} of {standing.issued} jobs: {ended}"
+            progress.update(task, description=text, completed=share, visible=share < 1)
 
         yield show

@@ -58,7 +58,5 @@ def _inputs(workload: Workload, topology: ResolvedTopology, seed: int) -> Inputs
     check_policies(workload.policies, inputs.profile, seed)
     with bar("preparing payloads") as progress:
         task = progress.add_task("", total=1.0, visible=False)
-        prepare_payloads(
-            workload, topology, inputs, lambda done: progress.update(task, completed=done, visible=True)
-        )
+        prepare_payloads(workload, topology, inputs, lambda done: progress.update(task, completed=done, visible=True))
     return inputs

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from testbed.documents.errors import DocumentErrors
+from testbed.cli.errors import WrongInputError
 from testbed.documents.loading import load_topology
 from testbed.documents.resolve import resolve
 from testbed.documents.resolved import ResolvedTopology
@@ -17,11 +17,14 @@ def resolved(path: Path, name: str | None) -> ResolvedTopology:
     """The topology in a file, under another name if one is given.
 
     Raises:
-        DocumentErrors: the file is wrong, or the name is no name.
+        DocumentErrors: the file is wrong.
+        WrongInputError: the name is no name.
     """
     topology = resolve(load_topology(path))
     if name is None:
         return topology
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,29}", name):
-        raise DocumentErrors([f"--name: {name!r} is not a name: a lower-case letter, then at most 29 of a-z, 0-9 and -"])
+        raise DocumentErrors(
+            [f"--name: {name!r} is not a name: a lower-case letter, then at most 29 of a-z, 0-9 and -"]
+        )
     return msgspec.structs.replace(topology, name=name)

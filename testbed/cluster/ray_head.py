@@ -107,7 +107,11 @@ def connected(head: RayHead) -> Iterator[Any]:
 
     try:
         ray.init(
-            address=head.address, namespace=NAMESPACE, log_to_driver=False, logging_level="critical", configure_logging=True
+            address=head.address,
+            namespace=NAMESPACE,
+            log_to_driver=False,
+            logging_level="critical",
+            configure_logging=True,
         )
     except Exception as error:
         raise RayError(f"Ray at {head.address} does not answer: {error}; run `testbed down`") from error

@@ -12,7 +12,7 @@ import msgspec
 from testbed.documents.resolved import KillEvent, LinkChange, LinkEvent, ResolvedTopology
 from testbed.jobs.ledger import LedgerRow
 from testbed.network.certify import CertificateEntry
-from testbed.network.probe import Shaping
+from testbed.network.shape import Shaping
 from testbed.runtime.device_actor import DeviceActor
 from testbed.runtime.edge_actor import EdgeActor
 from testbed.runtime.network_actor import Applied, NetworkActor, node_addresses
@@ -32,6 +32,7 @@ class Ending(msgspec.Struct):
     applied: list[Applied] = []  # the channel
     overruns: int = 0  # paced computations that outlasted their pace
     losses: list[str] = []  # processes that died, and what could therefore not be put back
+
 
 _NETWORK = "network"
 
@@ -139,7 +140,14 @@ class Assembly:
 
     def lost(self, device: str) -> str | None:
         """Why the process of a device is gone, None while it lives."""
-        return next((self._lost[host] for host, names in _hosts(self.topology).items() if device in names and host in self._lost), None)
+        return next(
+            (
+                self._lost[host]
+                for host, names in _hosts(self.topology).items()
+                if device in names and host in self._lost
+            ),
+            None,
+        )
 
     def finish(self) -> Ending:
         """End the run on every actor and put links and edges back, as far as they live."""
@@ -147,7 +155,9 @@ class Assembly:
         for host, actor in self._devices.items():
             if host not in self._lost:
                 try:
-                    rows, overruns = msgspec.msgpack.decode(self._get(actor.finish.remote()), type=tuple[list[LedgerRow], int])
+                    rows, overruns = msgspec.msgpack.decode(
+                        self._get(actor.finish.remote()), type=tuple[list[LedgerRow], int]
+                    )
                     ending.rows += rows
                     ending.overruns += overruns
                 except AssemblyError as error:

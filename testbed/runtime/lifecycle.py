@@ -12,8 +12,8 @@ from testbed.cluster import ray_head
 from testbed.documents.resolved import ResolvedTopology
 from testbed.network.certify import CertificateEntry
 from testbed.network.ownership import Ownership, resolve_name
-from testbed.network.probe import Shaping
-from testbed.network.state import State, read_state
+from testbed.network.shape import Shaping
+from testbed.network.state import read_state
 from testbed.network.undo import UndoReport
 from testbed.runtime.assembly import Assembly
 
@@ -72,7 +72,7 @@ def attached(name: str | None) -> Iterator[Running]:
     ownership = Ownership.open(resolve_name(name))
     ownership.acquire()
     try:
-        state = read_state(ownership.folder)
+        state = read_state(ownership)
         with ray_head.connected(ray_head.head_of(ownership.folder)) as ray:
             assembly = Assembly.find(ray, state.topology, _board_path(ownership))
             yield Running(state.topology, state.shaping, assembly, [])
@@ -86,7 +86,7 @@ def topology_up(name: str | None) -> ResolvedTopology:
     Raises:
         NetworkError: none of that name is up, or it is not whole.
     """
-    return read_state(Ownership.open(resolve_name(name)).folder).topology
+    return read_state(Ownership.open(resolve_name(name))).topology
 
 
 def _board_path(ownership: Ownership) -> Path:

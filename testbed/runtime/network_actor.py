@@ -15,7 +15,7 @@ from testbed.documents.resolved import KillEvent, LinkChange, LinkEvent, LinkPar
 from testbed.network.build import EmulatedNetwork
 from testbed.network.certify import certify
 from testbed.network.ownership import Ownership
-from testbed.network.probe import Shaping
+from testbed.network.shape import Shaping
 from testbed.runtime.board import Board
 from testbed.runtime.paths import Direction
 from testbed.runtime.run_spec import NodeAddress
