@@ -1,0 +1,239 @@
+"""Inference with a checkpoint: every option's four stages, for one photograph or prepared for many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from testbed.aecnn.checkpoint import Checkpoint, load_checkpoint, load_profile
+from testbed.aecnn.compression import CompressedSplit, PointCodec
+from testbed.aecnn.entropy_coder import EntropyCoder, Symbols
+from testbed.aecnn.payload import PayloadError, pack, unpack
+from testbed.aecnn.photographs import PhotographError, Photographs, decode_jpeg, encode_jpeg
+from testbed.aecnn.resnet import ResNet50, block_names, fold, stage_channels, stage_px
+from testbed.jobs.decision import LOCAL, Kind, OperatingPoint, Option
+from testbed.jobs.profile import Profile
+
+Photograph = NDArray[np.uint8] | bytes
+"""A photograph as a device has it: `[height, width, 3]` pixels, or their JPEG."""
+
+RAW = Option(Kind.FULL, "raw")
+JPEG = Option(Kind.FULL, "jpeg")
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """What one option sends for one photograph, and what the network then answers."""
+
+    option: Option
+    image: int
+    payload: bytes
+    predicted: int
+
+
+class SplitModel:
+    """A checkpoint ready for inference: stages `head` and `encode` on the device, `decode` and `tail` on the edge.
+
+    Photographs are computed one at a time throughout, so that `prepare` gives exactly what the single stages give.
+    Computes with as many threads as torch has been told to use.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.sha256 = checkpoint.sha256
+        self.classes = checkpoint.description.classes
+        self.input_px = checkpoint.description.input_px
+        self._width = checkpoint.description.width
+        self._path = checkpoint.path
+        self._network = checkpoint.network
+        self._splits = checkpoint.splits
+        self._coders = {
+            codec.point: EntropyCoder(codec.frequencies.numpy())
+            for split in self._splits.values()
+            for codec in split.codecs
+        }
+        for module in (self._network, *self._splits.values()):
+            fold(module)
+
+    @cached_property
+    def profile(self) -> Profile:
+        """The profile beside the checkpoint. Raises CheckpointError if there is none."""
+        return load_profile(self._path, self.sha256)
+
+    @property
+    def options(self) -> tuple[Option, ...]:
+        """Local, full (raw, then JPEG) and the checkpoint's operating points, in the profile's order."""
+        return (LOCAL, RAW, JPEG, *(Option(Kind.SPLIT, "aecnn", point) for point in self._coders))
+
+    def nominal_ratio(self, option: Option) -> float | None:
+        """`(C / k) * (32 / b)` of an operating point, None without one."""
+        if option.point is None:
+            return None
+        channels = stage_channels(option.point.split, self._width)
+        return channels / option.point.kept_channels * 32 / option.point.bits
+
+    def head(self, photograph: Photograph, option: Option) -> Any:
+        """The device's part: local, the class; full, the photograph as it is; split, features `[1, C, H, W]`."""
+        if option.kind is Kind.FULL:
+            return photograph
+        if option.kind is Kind.LOCAL:
+            return self.predict_local(photograph)
+        return self._split_head(_Trunk(self._network, _pixels(photograph)), self._split(option))
+
+    def encode(self, features: Any, option: Option) -> bytes:
+        """What `head` gave, to the bytes that travel: none for local. A photograph that is a JPEG is sent as it is."""
+        if option.kind is Kind.LOCAL:
+            return b""
+        if option == RAW:
+            return _pixels(features).tobytes()
+        if option == JPEG:
+            return features if isinstance(features, bytes) else encode_jpeg_pixels(features)
+        return self.pack(self.symbols(features, option), option)
+
+    def decode(self, payload: bytes, option: Option) -> Any:
+        """The edge's first part: pixels for full, recovered features `[1, C, H, W]` for split.
+
+        Raises:
+            PayloadError: the payload is damaged, or is not of this checkpoint and option.
+        """
+        if option == RAW:
+            if len(payload) != 3 * self.input_px**2:
+                raise PayloadError(f"raw payload of {len(payload)} bytes; a photograph has {3 * self.input_px**2}")
+            return np.frombuffer(payload, np.uint8).reshape(self.input_px, self.input_px, 3)
+        if option == JPEG:
+            return self._decoded_jpeg(payload)
+        return self.recover(self.unpack(payload, option), option)
+
+    def tail(self, features: Any, option: Option) -> int:
+        """What `decode` gave (for local, what `head` gave), to the predicted class."""
+        if option.kind is Kind.LOCAL:
+            return int(features)
+        if option.kind is Kind.FULL:
+            return self.predict_local(features)
+        with torch.inference_mode():
+            return int(self._split(option).tail(self._network, features).argmax())
+
+    def predict_local(self, photograph: Photograph) -> int:
+        """The uncompressed network's class."""
+        return self._classified(_Trunk(self._network, _pixels(photograph)))
+
+    def prepare(
+        self, photographs: Photographs, indices: Sequence[int], progress: Callable[[float], None]
+    ) -> Iterator[Prepared]:
+        """Every option's payload and prediction for each photograph, in the order of `indices`, then of `options`.
+
+        `progress` is told the share of photographs done.
+        """
+        for done, image in enumerate(indices, start=1):
+            jpeg = photographs.jpeg(image)
+            pixels = decode_jpeg(jpeg)
+            trunk = _Trunk(self._network, pixels)
+            heads = {name: self._split_head(trunk, split) for name, split in self._splits.items()}
+            whole = self._classified(trunk)
+            sent = {LOCAL: b"", RAW: pixels.tobytes(), JPEG: jpeg}
+            for option in self.options:
+                if option.point is None:
+                    yield Prepared(option, image, sent[option], whole)
+                else:
+                    symbols = self.symbols(heads[option.point.split], option)
+                    predicted = self.tail(self.recover(symbols, option), option)
+                    yield Prepared(option, image, self.pack(symbols, option), predicted)
+            progress(done / len(indices))
+
+    def symbols(self, features: Tensor, option: Option) -> Symbols:
+        """Attention, pruning and quantiser: `[1, C, H, W]` to `[k, H * W]`."""
+        with torch.inference_mode():
+            codec = self._codec(option)
+            symbols = codec.quantiser.symbols(codec.kept(self._split(option).attended(features)))
+            return symbols[0].flatten(1).to(torch.int32).numpy()
+
+    def pack(self, symbols: Symbols, option: Option) -> bytes:
+        """Symbols to the payload."""
+        point = _point(option)
+        return pack(symbols, self._coders[point], point, self.sha256)
+
+    def unpack(self, payload: bytes, option: Option) -> Symbols:
+        """The payload to its symbols `[k, H * W]`. Raises PayloadError."""
+        point = _point(option)
+        side = stage_px(point.split, self.input_px)
+        return unpack(payload, self._coders[point], point, self.sha256, side * side)
+
+    def recover(self, symbols: Symbols, option: Option) -> Tensor:
+        """Symbols `[k, H * W]` to features `[1, C, H, W]`."""
+        side = stage_px(_point(option).split, self.input_px)
+        with torch.inference_mode():
+            codec = self._codec(option)
+            values = torch.from_numpy(symbols).float().view(1, -1, side, side)
+            recovered = codec.recovery(codec.quantiser.values(values))
+            assert isinstance(recovered, Tensor)
+            return recovered
+
+    def _split(self, option: Option) -> CompressedSplit:
+        return self._splits[_point(option).split]
+
+    def _codec(self, option: Option) -> PointCodec:
+        return self._split(option).codec(_point(option))
+
+    def _split_head(self, trunk: _Trunk, split: CompressedSplit) -> Tensor:
+        names = block_names(upto=split.split)
+        shared = next((at for at, name in enumerate(names) if name in split.retrained_names), len(names))
+        with torch.inference_mode():
+            return split.run(self._network, names[shared:], trunk.after(shared))
+
+    def _classified(self, trunk: _Trunk) -> int:
+        with torch.inference_mode():
+            return int(self._network.classify(trunk.after(len(block_names()))).argmax())
+
+    def _decoded_jpeg(self, payload: bytes) -> NDArray[np.uint8]:
+        try:
+            pixels = decode_jpeg(payload)
+        except PhotographError as error:
+            raise PayloadError(str(error)) from None
+        if pixels.shape != (self.input_px, self.input_px, 3):
+            raise PayloadError(f"JPEG of shape {pixels.shape}; a photograph is {self.input_px} pixels square")
+        return pixels
+
+
+class _Trunk:
+    """One photograph's way through the uncompressed network, each block computed once, when first asked for."""
+
+    def __init__(self, network: ResNet50, pixels: NDArray[np.uint8]) -> None:
+        self._network = network
+        self._names = block_names()
+        with torch.inference_mode():
+            self._outputs = [network.stem(torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None])]
+
+    def after(self, blocks: int) -> Tensor:
+        """The output of the first so many blocks that follow the stem."""
+        with torch.inference_mode():
+            while len(self._outputs) <= blocks:
+                block = self._network.block(self._names[len(self._outputs) - 1])
+                self._outputs.append(block(self._outputs[-1]))
+        return self._outputs[blocks]
+
+
+def load_model(checkpoint: str = "default") -> SplitModel:
+    """A checkpoint ready for inference: "default", or a path. Raises CheckpointError."""
+    return SplitModel(load_checkpoint(checkpoint))
+
+
+def encode_jpeg_pixels(pixels: NDArray[np.uint8]) -> bytes:
+    """Pixels to the JPEG that a device would send."""
+    from PIL import Image
+
+    return encode_jpeg(Image.fromarray(pixels))
+
+
+def _pixels(photograph: Photograph) -> NDArray[np.uint8]:
+    return decode_jpeg(photograph) if isinstance(photograph, bytes) else photograph
+
+
+def _point(option: Option) -> OperatingPoint:
+    if option.point is None:
+        raise ValueError(f"{option} has no operating point")
+    return option.point

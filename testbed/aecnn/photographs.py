@@ -1,0 +1,167 @@
+"""Photographs in Caltech-101's layout, from a folder or a zip, as a device would send them."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+INPUT_PX = 128
+"""Height and width of what the network sees."""
+
+JPEG_QUALITY = 85
+"""Quality at which a device encodes its photograph: some 5 KB at 128 px."""
+
+SAMPLE = Path(__file__).parent / "data" / "sample.zip"
+
+NOT_A_CLASS = "BACKGROUND_Google"  # Caltech-101's clutter category, which is none of its 101 classes
+
+
+class PhotographError(ValueError):
+    """A folder, a zip or a photograph in it cannot be read as Caltech-101's layout."""
+
+
+class Photographs(Protocol):
+    """Labelled photographs at the network's input size: `jpeg` is what a device sends, `pixels` what it decodes to."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; labels index them."""
+
+    def __len__(self) -> int: ...
+
+    def label(self, index: int) -> int:
+        """Index into `classes`."""
+
+    def name(self, index: int) -> str:
+        """`class/image_NNNN.jpg`."""
+
+    def jpeg(self, index: int) -> bytes:
+        """The photograph as a 128 x 128 JPEG."""
+
+    def pixels(self, index: int) -> NDArray[np.uint8]:
+        """`[128, 128, 3]`, RGB, decoded from `jpeg`."""
+
+
+class _Source(Protocol):
+    def names(self) -> Iterator[str]: ...
+
+    def read(self, name: str) -> bytes: ...
+
+
+class _Folder:
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def names(self) -> Iterator[str]:
+        return (path.relative_to(self._root).as_posix() for path in self._root.rglob("*.jpg"))
+
+    def read(self, name: str) -> bytes:
+        return (self._root / name).read_bytes()
+
+
+class _Zip:
+    def __init__(self, path: Path) -> None:
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except zipfile.BadZipFile as error:
+            raise PhotographError(f"{path}: neither a folder nor a zip: {error}") from None
+
+    def names(self) -> Iterator[str]:
+        return (name for name in self._zip.namelist() if name.endswith(".jpg"))
+
+    def read(self, name: str) -> bytes:
+        return self._zip.read(name)
+
+
+class CaltechPhotographs:
+    """`.../<class>/image_NNNN.jpg` from a folder or a zip, scaled whole to 128 x 128 unless they already are."""
+
+    def __init__(self, path: Path, classes: Sequence[str] | None = None) -> None:
+        if not path.exists():
+            raise PhotographError(f"{path}: no such folder or zip")
+        self._source: _Source = _Folder(path) if path.is_dir() else _Zip(path)
+        found = sorted((parent.name, stored.name, name) for name, stored, parent in _located(self._source.names()))
+        if not found:
+            raise PhotographError(f"{path}: no <class>/image_NNNN.jpg in it")
+        self.classes = tuple(classes) if classes is not None else tuple(sorted({row[0] for row in found}))
+        if strangers := sorted({row[0] for row in found} - set(self.classes)):
+            raise PhotographError(f"{path}: classes that the model does not know: {', '.join(strangers[:5])}")
+        self._found = found
+
+    @cached_property
+    def _label_of(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(self.classes)}
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def label(self, index: int) -> int:
+        """Index into `classes`."""
+        return self._label_of[self._found[index][0]]
+
+    def name(self, index: int) -> str:
+        """`class/image_NNNN.jpg`."""
+        return f"{self._found[index][0]}/{self._found[index][1]}"
+
+    def original(self, index: int) -> Image.Image:
+        """The photograph as stored, RGB, in whatever size it has."""
+        return _opened(self._source.read(self._found[index][2]), self.name(index)).convert("RGB")
+
+    def jpeg(self, index: int) -> bytes:
+        """The photograph as a 128 x 128 JPEG: the stored file itself if it has that size."""
+        data = self._source.read(self._found[index][2])
+        image = _opened(data, self.name(index))
+        if image.size == (INPUT_PX, INPUT_PX) and image.mode == "RGB":
+            return data
+        return encode_jpeg(image.convert("RGB").resize((INPUT_PX, INPUT_PX), Image.Resampling.BICUBIC))
+
+    def pixels(self, index: int) -> NDArray[np.uint8]:
+        """`[128, 128, 3]`, RGB, decoded from `jpeg`."""
+        return decode_jpeg(self.jpeg(index))
+
+
+def open_photographs(path: str | Path, classes: Sequence[str] | None = None) -> Photographs:
+    """The shipped photographs for "sample", else a folder or zip in Caltech-101's layout.
+
+    With `classes`, labels index those, whichever of them the folder holds; without, the folder's own sorted names.
+
+    Raises:
+        PhotographError: nothing of that layout is there, or it holds a class that `classes` lacks.
+    """
+    return CaltechPhotographs(SAMPLE if path == "sample" else Path(path), classes)
+
+
+def encode_jpeg(image: Image.Image, quality: int = JPEG_QUALITY) -> bytes:
+    """A JPEG as a device sends it."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality, optimize=True)
+    return buffer.getvalue()
+
+
+def decode_jpeg(data: bytes) -> NDArray[np.uint8]:
+    """`[height, width, 3]`, RGB. Raises PhotographError for what is no JPEG."""
+    return np.asarray(_opened(data, "JPEG").convert("RGB"))
+
+
+def _located(names: Iterator[str]) -> Iterator[tuple[str, PurePosixPath, PurePosixPath]]:
+    for name in names:
+        path = PurePosixPath(name)
+        if path.parent.name not in ("", NOT_A_CLASS) and path.name.startswith("image_"):
+            yield name, path, path.parent
+
+
+def _opened(data: bytes, name: str) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(data), formats=["JPEG"])
+        image.load()
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+        raise PhotographError(f"{name}: cannot be decoded: {error}") from None
+    return image

