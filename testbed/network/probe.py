@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
 from testbed.network.errors import ShapingUnavailableError
+from testbed.network.namespace import call_in_new
 from testbed.network.shape import Shaping
 
 _TRIAL = (
-    "link add a type veth peer name b",
-    "link add in-a type ifb",
+    "link add trial type veth peer name other",
+    "link add in-trial type ifb",
 )
 _SHAPED = (
-    "qdisc add dev a root handle 1: stab overhead -14 linklayer ethernet htb default 1",
-    "class add dev a parent 1: classid 1:1 htb rate 1mbit burst 1600 cburst 1600",
-    "qdisc add dev a handle ffff: ingress",
-    "filter add dev a parent ffff: protocol all prio 1 u32 match u32 0 0 action mirred egress redirect dev in-a",
-    "qdisc add dev in-a root netem rate 1mbit delay 1ms 0.1ms loss 1%",
+    "qdisc add dev trial root handle 1: stab overhead -14 linklayer ethernet htb default 1",
+    "class add dev trial parent 1: classid 1:1 htb rate 1mbit burst 1600 cburst 1600",
+    "qdisc add dev trial handle ffff: ingress",
+    "filter add dev trial parent ffff: protocol all prio 1 u32 match u32 0 0 action mirred egress redirect dev in-trial",
+    "qdisc add dev in-trial root netem rate 1mbit delay 1ms 0.1ms loss 1%",
 )
 _MEND = "use --shaping relay, or a kernel with it (modprobe sch_netem; Debian: apt install linux-image-amd64)"
 
@@ -27,30 +27,19 @@ _MEND = "use --shaping relay, or a kernel with it (modprobe sch_netem; Debian: a
 def netem_fault() -> str | None:
     """Why links cannot be shaped by netem here; None if they can. Needs root.
 
-    It tries in a namespace that ends with the process that made it, so nothing can be left behind.
+    It tries in a namespace that ends with the thread that made it, so nothing can be left behind.
     """
-    for program, lines in (("ip", _TRIAL), ("tc", _SHAPED)):
-        if shutil.which(program) is None:
-            return f"the program {program} is missing (apt install iproute2)"
-    script = "ip -batch /dev/fd/3 && exec tc -batch /dev/fd/4"
-    files = []
-    try:
-        for lines in (_TRIAL, _SHAPED):
-            reading, writing = os.pipe()
-            os.write(writing, ("\n".join(lines) + "\n").encode())
-            os.close(writing)
-            files.append(reading)
-        done = subprocess.run(
-            ["unshare", "--net", "sh", "-c", script.replace("fd/3", f"fd/{files[0]}").replace("fd/4", f"fd/{files[1]}")],
-            pass_fds=files,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    finally:
-        for file in files:
-            os.close(file)
-    return None if done.returncode == 0 else " ".join((done.stderr or done.stdout).split()) or "it failed without a word"
+
+    def attempt() -> str | None:
+        for program, lines in (("ip", _TRIAL), ("tc", _SHAPED)):
+            text = "\n".join(lines) + "\n"
+            done = subprocess.run([program, "-batch", "-"], input=text, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                return " ".join((done.stderr or done.stdout).split()) or f"{program} failed without a word"
+        return None
+
+    missing = [program for program in ("ip", "tc") if shutil.which(program) is None]
+    return f"the program {missing[0]} is missing (apt install iproute2)" if missing else call_in_new(attempt)
 
 
 def relay_fault() -> str | None:
