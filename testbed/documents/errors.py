@@ -20,7 +20,7 @@ class LocatedError:
         return _on_one_line(f"{self.file}:{self.line}:{self.column}: {field}{self.message}")
 
 
-class DocumentErrors(Exception):  # noqa: N818: it holds several
+class DocumentErrors(Exception):  # noqa: N818 (it holds several)
     """All that is wrong with a document, in the order of the file; as text, one line for each error."""
 
     def __init__(self, errors: list[LocatedError]) -> None:

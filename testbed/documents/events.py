@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from testbed.documents.layout import Loc, Problem, matching, unknown_node
+from testbed.documents.layout import ENOUGH, Loc, Problem, matching, unknown_node
 from testbed.documents.model import nearest, one_of
 from testbed.documents.resolved import KillEvent, LinkEvent, ResolvedTopology
 from testbed.documents.units import DURATION, INSTANT
@@ -62,8 +63,8 @@ def workload_problems(
     """
     problems = list(_late_events(data))
     if topology is not None:
-        problems += _unknown_links(data, topology, broken)
-        problems += _unknown_edges(data, topology, broken)
+        problems += itertools.islice(_unknown_links(data, topology, broken), ENOUGH)
+        problems += itertools.islice(_unknown_edges(data, topology, broken), ENOUGH)
     return problems
 
 

@@ -18,6 +18,9 @@ from testbed.documents.topology import MAX_NODES, NODE_NAME_LENGTH
 Loc = tuple[str | int, ...]
 Problem = tuple[Loc, str]
 
+ENOUGH = 100
+"""So many unknown names are told, since looking for what was meant takes its time."""
+
 _KINDS = {"access_points": "an access point", "edges": "an edge", "devices": "a device"}
 _AP, _EDGE, _DEVICE = _KINDS.values()
 _ALLOWED = ({_DEVICE, _AP}, {_EDGE, _AP}, {_AP})
@@ -25,17 +28,20 @@ _ALLOWED = ({_DEVICE, _AP}, {_EDGE, _AP}, {_AP})
 
 @dataclass
 class Layout:
-    """Nodes with their kinds, links with the entry that each comes from, and problems."""
+    """Nodes with their kinds, links with the index of the entry that each comes from, and problems."""
 
     kinds: dict[str, str] = field(default_factory=dict)
-    entries: dict[str, Loc] = field(default_factory=dict)  # the entry that each node comes from
     pairs: dict[tuple[str, str], int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
-    def joined(self, node: str) -> list[str]:
-        """The access points that a node is linked to, in the order of the links."""
-        ends = [b if a == node else a for a, b in self.pairs if node in (a, b)]
-        return [end for end in ends if self.kinds[end] == _AP]
+    @property
+    def neighbours(self) -> dict[str, list[str]]:
+        """The nodes that each node is linked to, in the order of the links."""
+        joined: dict[str, list[str]] = {name: [] for name in self.kinds}
+        for a, b in self.pairs:
+            joined[a].append(b)
+            joined[b].append(a)
+        return joined
 
 
 def device_names(name: str, count: int | None) -> list[str]:
@@ -77,7 +83,8 @@ def _unsure(loc: Loc) -> bool:
 
 
 def _name_nodes(layout: Layout, data: Mapping[str, Any]) -> None:
-    for kind, entry in [(kind, entry) for kind in _KINDS for entry in data[kind]]:
+    entries = [(kind, entry) for kind in _KINDS for entry in data[kind]]
+    for kind, entry in entries:
         loc: Loc = (kind, entry, KEY)
         names = device_names(entry, data[kind][entry].get("count")) if kind == "devices" else [entry]
         if len(entry) <= NODE_NAME_LENGTH < len(names[-1]):
@@ -87,7 +94,6 @@ def _name_nodes(layout: Layout, data: Mapping[str, Any]) -> None:
             text = f"{taken[0]!r} is already {layout.kinds[taken[0]]}, each node needs a name of its own"
             layout.problems.append((loc, text))
         layout.kinds.update(dict.fromkeys(names, _KINDS[kind]))
-        layout.entries.update(dict.fromkeys(names, loc))
     if len(layout.kinds) > MAX_NODES:
         layout.problems.append((("devices",), f"{len(layout.kinds):,} nodes in all, at most {MAX_NODES:,} are allowed"))
 
@@ -100,6 +106,8 @@ def _pair_nodes(layout: Layout, data: Mapping[str, Any], broken: Collection[Loc]
     doubtful = {loc[1] for loc in broken if loc[:1] == ("links",) and len(loc) > 1 and "between" in loc[2:3]}
     known, before = True, len(layout.problems)
     for index, link in enumerate(links):
+        if len(layout.problems) >= ENOUGH:
+            return False
         if index in doubtful or not isinstance(link, dict) or "between" not in link:
             known = False
             continue
@@ -146,7 +154,7 @@ def _refusal(layout: Layout, a: str, b: str) -> str | None:
 
 def _check_edges(layout: Layout, data: Mapping[str, Any], broken: Collection[Loc], links_known: bool) -> bool:
     """Checks the edges' access points; whether all of them are known."""
-    known = True
+    known, joined = True, layout.neighbours
     for edge, entry in data["edges"].items():
         loc: Loc = ("edges", edge, "access_point")
         home = entry.get("access_point") if isinstance(entry, dict) else None
@@ -158,12 +166,11 @@ def _check_edges(layout: Layout, data: Mapping[str, Any], broken: Collection[Loc
             near = nearest(home, data["access_points"])
             layout.problems.append((loc, f"{text}{near or ','} access points are: {one_of(data['access_points'])}"))
         elif links_known:
-            _check_edge_link(layout, edge, home)
+            _check_edge_link(layout, edge, home, joined[edge])
     return known
 
 
-def _check_edge_link(layout: Layout, edge: str, home: str) -> None:
-    joined = layout.joined(edge)
+def _check_edge_link(layout: Layout, edge: str, home: str, joined: list[str]) -> None:
     if home not in joined:
         example = f"{{between: [{edge}, {home}], bandwidth: 100 Mbit/s}}"
         text = f"no link joins {edge!r} and {home!r}, add one to `links`, such as {example}"
@@ -203,18 +210,14 @@ def _check_devices(layout: Layout, data: Mapping[str, Any], edges_known: bool) -
     islands = _islands(layout)[0]
     homes = [edge["access_point"] for edge in data["edges"].values()] if edges_known else list(islands)
     served = {islands[home] for home in homes}
-    joined: dict[str, list[str]] = {}
-    for a, b in layout.pairs:
-        joined.setdefault(a, []).append(b)
-        joined.setdefault(b, []).append(a)
-    told = set()
-    for name, loc in layout.entries.items():
-        if layout.kinds[name] != _DEVICE or loc in told:
-            continue
-        if name not in joined:
-            layout.problems.append((loc, f"{name!r} has no link to an access point, add one to `links`"))
-            told.add(loc)
-        elif not any(islands[home] in served for home in joined[name]):
-            text = f"{name!r} reaches no edge: none hangs on {one_of(joined[name])} or on access points linked to it"
-            layout.problems.append((loc, text))
-            told.add(loc)
+    joined = layout.neighbours
+    for group, entry in data["devices"].items():
+        names = device_names(group, entry.get("count"))
+        if lonely := [name for name in names if not joined[name]]:
+            text = f"no link joins {one_of(lonely, 1)} and an access point, add one to `links`"
+            layout.problems.append((("devices", group, KEY), text))
+        lost = [name for name in names if joined[name] and not any(islands[home] in served for home in joined[name])]
+        if lost:
+            homes_of = one_of(joined[lost[0]])
+            text = f"{one_of(lost, 1)} cannot reach an edge: none hangs on {homes_of} or what it is linked to"
+            layout.problems.append((("devices", group, KEY), text))

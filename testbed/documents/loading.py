@@ -40,11 +40,6 @@ def parse_workload(source: Source, topology: ResolvedTopology | None = None) -> 
     return _parse(source, Workload, lambda broken: workload_problems(source.data, topology, broken))
 
 
-def parse(source: Source) -> Topology | Workload:
-    """The topology or workload that a source holds, recognised by its fields. Raises DocumentErrors."""
-    return parse_topology(source) if kind_of(source) is Topology else parse_workload(source)
-
-
 def kind_of(source: Source) -> type[Topology] | type[Workload]:
     """Which document a source holds: the one that has more of its fields. Raises DocumentErrors if neither has."""
     given = set(source.data) if isinstance(source.data, dict) else set()
@@ -53,19 +48,21 @@ def kind_of(source: Source) -> type[Topology] | type[Workload]:
     topology, workload = (len(given.intersection(fields[kind])) for kind in kinds)
     if topology == workload:
         allowed = "; ".join(f"a {kind.__name__.lower()} has {', '.join(fields[kind])}" for kind in kinds)
-        raise DocumentErrors([source.error((), f"is neither a topology nor a workload: {allowed}")])
+        raise DocumentErrors([*source.problems, source.error((), f"is neither a topology nor a workload: {allowed}")])
     return Topology if topology > workload else Workload
 
 
 def _parse(source: Source, kind: type[_Document], relations: Callable[[list[Loc]], list[Problem]]) -> _Document:
+    if (found := kind_of(source)) is not kind:
+        text = f"is a {found.__name__.lower()}, a {kind.__name__.lower()} is expected"
+        raise DocumentErrors([source.error((), text)])
     problems: list[Problem] = []
     document = None
     try:
         document = kind.model_validate(source.data)
     except ValidationError as error:
         problems = [(each["loc"], each["msg"]) for each in error.errors(include_url=False)]
-    if isinstance(source.data, dict):
-        problems += relations([loc for loc, _ in problems])
+    problems += relations([loc for loc, _ in problems])
     errors = [*source.problems, *(source.error(loc, text) for loc, text in problems)]
     if document is None or errors:
         raise DocumentErrors(errors)

@@ -15,7 +15,7 @@ import yaml
 from testbed.documents.errors import DocumentErrors, LocatedError
 from testbed.documents.model import KEY, shown
 
-MAX_BYTES = 4 * 1024 * 1024
+MAX_BYTES = 1024 * 1024
 MAX_NODES = 100_000  # after aliases
 MAX_DEPTH = 50
 
@@ -116,21 +116,25 @@ def dotted(loc: Loc) -> str:
     return text
 
 
+class _Refused(yaml.MarkedYAMLError):
+    """YAML, but not the YAML that a document may be."""
+
+
 class _Composer(yaml.SafeLoader):
     """PyYAML's composer, which stops early at what a document may not have."""
 
     depth = nodes = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         self.nodes += 1
         self.depth += 1
         if getattr(event, "tag", None) is not None:
-            raise yaml.MarkedYAMLError(problem="tags are not allowed, remove it", problem_mark=event.start_mark)
+            raise _Refused(problem="tags are not allowed, remove it", problem_mark=event.start_mark)
         if self.depth > MAX_DEPTH:
-            raise yaml.MarkedYAMLError(problem=f"nested more than {MAX_DEPTH} deep", problem_mark=event.start_mark)
+            raise _Refused(problem=f"nested more than {MAX_DEPTH} deep", problem_mark=event.start_mark)
         if self.nodes > MAX_NODES:
-            raise yaml.MarkedYAMLError(problem=f"more than {MAX_NODES:,} values", problem_mark=event.start_mark)
+            raise _Refused(problem=f"more than {MAX_NODES:,} values", problem_mark=event.start_mark)
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
@@ -144,10 +148,12 @@ def _compose(file: str, text: str) -> yaml.Node:
     except yaml.reader.ReaderError as error:
         message = f"is not YAML: the character U+{error.character:04X} is not allowed"
         raise DocumentErrors([_after(file, text[: error.position], message)]) from None
+    except _Refused as error:
+        raise DocumentErrors([_at(file, error.problem_mark, str(error.problem))]) from None
     except yaml.MarkedYAMLError as error:
-        known = error.problem_mark or error.context_mark
-        context = f" {error.context}" if error.context else ""
-        raise DocumentErrors([_at(file, known, f"is not YAML{context}: {error.problem}")]) from None
+        since = f" (line {error.context_mark.line + 1})" if error.context_mark else ""
+        context = f"{error.context}{since}: " if error.context else ""
+        raise DocumentErrors([_at(file, error.problem_mark, f"is not YAML: {context}{error.problem}")]) from None
     except ValueError as error:  # PyYAML converts escapes and versions unchecked
         here = loader.get_mark() if loader else None
         raise DocumentErrors([_at(file, here, f"is not YAML: {error}")]) from None

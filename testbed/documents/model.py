@@ -23,8 +23,9 @@ def explained(text: str) -> PydanticCustomError:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """The words ", did you mean 'X'?" where a known name is near enough, else nothing."""
-    near = difflib.get_close_matches(name[:100], list(known), n=1)
-    return f", did you mean {near[0]!r}?" if near else ""
+    written = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(name[:100].lower(), list(written), n=1)
+    return f", did you mean {written[near[0]]!r}?" if near else ""
 
 
 def one_of(known: Iterable[str], most: int = 12) -> str:
@@ -103,8 +104,10 @@ def _in_plain_words(error: ErrorDetails) -> str:
             return f"must be a mapping, found {found}"
         case "list_type":
             return f"must be a list, found {found}"
-        case "too_short":
-            return "is empty, at least one is needed"
+        case "too_short" | "string_too_short":
+            return "is empty, at least one is needed" if error["type"] == "too_short" else "is empty"
+        case "string_too_long":
+            return f"is longer than {context['max_length']} characters"
         case "string_type":
             return f"must be text, found {found}"
         case "int_type" | "int_from_float":
@@ -114,15 +117,15 @@ def _in_plain_words(error: ErrorDetails) -> str:
         case "finite_number":
             return f"must be finite, found {found}"
         case "greater_than":
-            return f"must be more than {context['gt']}, found {found}"
+            return f"must be more than {context['gt']:g}, found {found}"
         case "greater_than_equal":
-            return f"must be at least {context['ge']}, found {found}"
+            return f"must be at least {context['ge']:g}, found {found}"
         case "less_than":
-            return f"must be less than {context['lt']}, found {found}"
+            return f"must be less than {context['lt']:g}, found {found}"
         case "less_than_equal":
-            return f"must be at most {context['le']}, found {found}"
+            return f"must be at most {context['le']:g}, found {found}"
         case "literal_error":
-            allowed = context["expected"]
+            allowed = context["expected"].replace("True", "true")
             near = nearest(error["input"], re.findall("'([^']*)'", allowed)) if isinstance(error["input"], str) else ""
             return f"{found} is not allowed{near or ','} use {allowed}"
     return error["msg"]

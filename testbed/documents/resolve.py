@@ -25,10 +25,7 @@ def resolve(topology: Topology) -> ResolvedTopology:
     layout = lay_out(topology.document())
     if layout.problems:
         raise ValueError("; ".join(text for _, text in layout.problems))
-    homes: dict[str, list[str]] = {name: [] for name in layout.kinds}
-    for a, b in layout.pairs:
-        homes[a].append(b)
-        homes[b].append(a)
+    homes = layout.neighbours
     devices = {
         name: ResolvedDevice(tuple(homes[name]), _compute(device.compute))
         for group, device in topology.devices.items()

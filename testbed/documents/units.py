@@ -8,7 +8,8 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
-from pydantic_core import PydanticCustomError
+
+from testbed.documents.model import explained, shown
 
 _WRITTEN = re.compile(r"(?P<number>[0-9]{1,20}(?:\.[0-9]{1,40})?) ?(?P<unit>[^0-9\s.+-]\S{0,9})", re.ASCII)
 
@@ -34,7 +35,7 @@ class Quantity:
             raise ValueError(f"{self._complaint(written)}, write {self.allowed}")
         value = Decimal(match["number"]) * Decimal(scale)
         if not self._si(self.lowest) <= value <= self._si(self.highest):
-            raise ValueError(f"'{written}' is out of range, write {self.allowed}")
+            raise ValueError(f"{shown(written)} is out of range, write {self.allowed}")
         return float(value)
 
     def write(self, value: float) -> str:
@@ -63,12 +64,9 @@ class Quantity:
         return Decimal(number) * Decimal(self.units[unit])
 
     def _complaint(self, written: object) -> str:
-        if isinstance(written, bool) or not isinstance(written, int | float | str):
-            return f"this is not a {self.name}"
-        short = str(written) if len(str(written)) <= 40 else f"{str(written)[:37]}..."
-        if re.fullmatch(r"[0-9.]+", str(written)):
-            return f"{short} has no unit"
-        return f"{short!r} is not a {self.name}"
+        if re.fullmatch(r"[0-9.]+", str(written), re.ASCII):
+            return f"{shown(written)} has no unit"
+        return f"{shown(written)} is not a {self.name}"
 
 
 BANDWIDTH = Quantity(
@@ -102,7 +100,7 @@ def _validator(quantity: Quantity, parse: Any = None) -> BeforeValidator:
         try:
             return (parse or quantity.parse)(written)
         except ValueError as error:
-            raise PydanticCustomError("quantity", "{text}", {"text": str(error)}) from None
+            raise explained(str(error)) from None
 
     return BeforeValidator(validate)
 

@@ -54,17 +54,21 @@ def _policy_name(text: str) -> str:
     return text
 
 
-PolicyName = Annotated[
-    str,
-    AfterValidator(_policy_name),
-    WithJsonSchema({"anyOf": [{"enum": list(POLICIES)}, {"type": "string", "pattern": f"^{_CLASS}$"}]}),
-]
-
-
 def _needs_no_options(name: str) -> str:
     if name == "fixed":
         raise explained("needs its options, such as {name: fixed, split: layer3, kept_channels: 8, bits: 8}")
     return name
+
+
+_CLASS_SCHEMA = {"type": "string", "pattern": f"^{_CLASS}$"}
+_BARE_NAMES = {"enum": [name for name in POLICIES if name != "fixed"]}
+BareName = Annotated[
+    str,
+    AfterValidator(_policy_name),
+    AfterValidator(_needs_no_options),
+    WithJsonSchema({"anyOf": [_BARE_NAMES, _CLASS_SCHEMA]}),
+]
+ClassName = Annotated[str, AfterValidator(_policy_name), WithJsonSchema(_CLASS_SCHEMA)]
 
 
 class Simple(Model):
@@ -96,7 +100,7 @@ class Custom(Model):
 
     model_config = ConfigDict(extra="allow")
 
-    name: PolicyName = Field(description="The policy, as package.module:Class.")
+    name: ClassName = Field(description=f"One of {one_of(POLICIES)}, or package.module:Class.")
 
 
 def _kind_of_policy(value: object) -> str | None:
@@ -119,7 +123,7 @@ def _kind_of_options(value: object) -> str | None:
 
 _NOT_A_POLICY = "must be a policy's name, or its name and options, such as {name: full, encoding: jpeg}"
 _Options = (
-    Annotated[PolicyName, AfterValidator(_needs_no_options), Tag("<name>")]
+    Annotated[BareName, Tag("<name>")]
     | Annotated[Simple, Tag("<simple>")]
     | Annotated[Full, Tag("<full>")]
     | Annotated[Fixed, Tag("<fixed>")]
@@ -208,7 +212,7 @@ class Workload(Model):
     """Jobs over a while, and how they are offloaded."""
 
     name: Name = Field(description="The workload's name; results carry it.")
-    model: ModelChoice = Field(ModelChoice(), description="The network that is inferred, and its inputs.")
+    model: ModelChoice = Field(ModelChoice(), description="Which network is inferred, and on which images.")
     duration_s: Duration = Field(alias="duration", description="How long jobs arrive, such as 30 s.")
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of everything that is drawn.")
     deadline_s: Duration = Field(alias="deadline", description="Time from arrival to answer, such as 200 ms.")
