@@ -9,7 +9,7 @@ import threading
 import time
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from testbed.documents.resolved import LinkParameters, ResolvedTopology
 from testbed.network.addressing import BRIDGE, PREFIX, Addressing, addressing
@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 
 DIRECTIONS = ("up", "down")
 """`up` is from the node that a link names first to the second."""
+
+
+class ProbeEnd(NamedTuple):
+    """One end of a link as a prober sees it: a process in its namespace, an address there, that address's interface."""
+
+    pid: int
+    address: str
+    name: str
 
 
 class EmulatedNetwork:
@@ -176,6 +184,13 @@ class EmulatedNetwork:
             turned = "; it is named the other way round" if (b, a) in self._wires else ""
             raise NetworkError(f"there is no link from {a} to {b}{turned}")
         return self._wires[a, b]
+
+    def probe_end(self, a: str, b: str, side: int) -> ProbeEnd:
+        """Where probes of a link are sent from or received: at its first (0) or second (1) node."""
+        wire = self.wire(a, b)
+        node, name = wire.ends[side].node, wire.ends[side].name
+        here = [one for one in self._plan.by_node[node] if one.name in (name, BRIDGE)][0]
+        return ProbeEnd(wire.pids[side], here.address, here.name)
 
     def set_link(self, a: str, b: str, up: LinkParameters, down: LinkParameters) -> None:
         """Changes a link in place, at once: no queued packet is lost.

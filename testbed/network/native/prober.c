@@ -1,0 +1,202 @@
+/* prober: sends packets over links as it is told, and says when each was sent and received.
+ *
+ *   prober <PLAN >RECORDS
+ *
+ * The plan is lines of text: first the directions, numbered from 0, then the streams, then the end:
+ *
+ *   direction PID_FROM ADDRESS_FROM INTERFACE PID_TO ADDRESS_TO PACKETS
+ *   stream DIRECTION FIRST COUNT SIZE START GAP       packet numbers; IP bytes; ns from the beginning; ns
+ *   end TIME                                          ns from the beginning: how long to listen
+ *
+ * The records are, for each direction and packet in order, two 64-bit integers: when it was sent and when it was received,
+ * CLOCK_MONOTONIC in ns, 0 for not. One thread sends and one receives, SCHED_FIFO where permitted, so that a busy machine
+ * does not pass for a slow link.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { HEADERS = 28, LARGEST = 1500 };
+static const uint32_t MARK = 0x7e57bed1;
+
+struct direction {
+	int from, to;
+	uint32_t packets;
+	int64_t (*times)[2];
+};
+
+struct sending {
+	int64_t at;
+	uint32_t direction, number, size;
+};
+
+static struct direction *directions;
+static struct sending *sendings;
+static size_t direction_count, sending_count, received_count;
+static int64_t beginning, end;
+
+static int64_t now_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+static void die(const char *what, const char *on)
+{
+	fprintf(stderr, "prober: %s %s: %s\n", what, on, strerror(errno));
+	exit(1);
+}
+
+static void *grown(void *array, size_t count, size_t size)
+{
+	if (count & (count - 1))
+		return array;
+	if (!(array = reallocarray(array, count ? 2 * count : 1, size)))
+		die("no memory for", "the plan");
+	return array;
+}
+
+static int socket_in(int pid, const char *address, const char *interface, int home)
+{
+	char path[64];
+	snprintf(path, sizeof path, "/proc/%d/ns/net", pid);
+	int there = open(path, O_RDONLY | O_CLOEXEC), large = 8 << 20;
+	if (there < 0 || setns(there, CLONE_NEWNET) != 0)
+		die("cannot enter", path);
+	close(there);
+	int made = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_in own = {.sin_family = AF_INET};
+	if (made < 0 || inet_pton(AF_INET, address, &own.sin_addr) != 1 || bind(made, (struct sockaddr *)&own, sizeof own) != 0)
+		die("cannot bind to", address);
+	setsockopt(made, SOL_SOCKET, SO_RCVBUFFORCE, &large, sizeof large);
+	setsockopt(made, SOL_SOCKET, SO_SNDBUFFORCE, &large, sizeof large);
+	if (interface && setsockopt(made, SOL_SOCKET, SO_BINDTODEVICE, interface, strlen(interface)) != 0)
+		die("cannot bind to", interface);
+	if (setns(home, CLONE_NEWNET) != 0)
+		die("cannot return", "home");
+	return made;
+}
+
+static void real_time(int priority)
+{
+	prctl(PR_SET_TIMERSLACK, 1);
+	pthread_setschedparam(pthread_self(), SCHED_FIFO, &(struct sched_param){.sched_priority = priority});
+}
+
+static void *receive(void *nothing)
+{
+	int poller = epoll_create1(EPOLL_CLOEXEC);
+	real_time(40); /* before the sender, behind the relay */
+	for (size_t i = 0; i < direction_count; i++) {
+		struct epoll_event event = {.events = EPOLLIN, .data.u64 = i};
+		epoll_ctl(poller, EPOLL_CTL_ADD, directions[i].to, &event);
+	}
+	for (int64_t now; (now = now_ns()) < beginning + end && received_count < sending_count;) {
+		struct epoll_event events[64];
+		int count = epoll_wait(poller, events, 64, 20);
+		for (int i = 0; i < count; i++) {
+			struct direction *d = &directions[events[i].data.u64];
+			uint32_t packet[LARGEST / 4];
+			while (recv(d->to, packet, sizeof packet, MSG_DONTWAIT) >= 8) {
+				now = now_ns();
+				if (packet[0] == MARK && packet[1] < d->packets && !d->times[packet[1]][1]) {
+					d->times[packet[1]][1] = now;
+					received_count++;
+				}
+			}
+		}
+	}
+	return nothing;
+}
+
+static void *transmit(void *nothing)
+{
+	uint32_t packet[LARGEST / 4] = {MARK};
+	real_time(30);
+	for (size_t i = 0; i < sending_count; i++) {
+		struct sending *s = &sendings[i];
+		struct direction *d = &directions[s->direction];
+		int64_t at = beginning + s->at;
+		struct timespec until = {at / 1000000000, at % 1000000000};
+		if (at > now_ns())
+			clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
+		packet[1] = s->number;
+		d->times[s->number][0] = now_ns();
+		if (send(d->from, packet, s->size - HEADERS, 0) < 0)
+			d->times[s->number][0] = 0;
+	}
+	return nothing;
+}
+
+static int by_time(const void *a, const void *b)
+{
+	const struct sending *x = a, *y = b;
+	if (x->at != y->at)
+		return x->at < y->at ? -1 : 1;
+	if (x->direction != y->direction)
+		return x->direction < y->direction ? -1 : 1;
+	return x->number < y->number ? -1 : x->number > y->number;
+}
+
+int main(void)
+{
+	char line[256], from[64], to[64], interface[32];
+	int pid_from, pid_to, home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	unsigned direction, first, count, size, packets;
+	long long start, gap, time;
+	while (fgets(line, sizeof line, stdin)) {
+		if (sscanf(line, "direction %d %63s %31s %d %63s %u", &pid_from, from, interface, &pid_to, to, &packets) == 6) {
+			directions = grown(directions, direction_count, sizeof *directions);
+			struct direction *d = &directions[direction_count++];
+			struct sockaddr_in address;
+			socklen_t length = sizeof address;
+			d->from = socket_in(pid_from, from, interface, home);
+			d->to = socket_in(pid_to, to, NULL, home);
+			if (getsockname(d->to, (struct sockaddr *)&address, &length) != 0
+				|| connect(d->from, (struct sockaddr *)&address, length) != 0)
+				die("cannot reach", to);
+			d->packets = packets;
+			if (!(d->times = calloc(packets, sizeof *d->times)))
+				die("no memory for", "the plan");
+		} else if (sscanf(line, "stream %u %u %u %u %lld %lld", &direction, &first, &count, &size, &start, &gap) == 6
+			&& direction < direction_count && size >= HEADERS + 8 && size <= LARGEST
+			&& (uint64_t)first + count <= directions[direction].packets) {
+			for (unsigned i = 0; i < count; i++) {
+				sendings = grown(sendings, sending_count, sizeof *sendings);
+				sendings[sending_count++] = (struct sending){start + i * gap, direction, first + i, size};
+			}
+		} else if (sscanf(line, "end %lld", &time) == 1) {
+			end = time;
+		} else {
+			errno = EINVAL;
+			die("not understood:", line);
+		}
+	}
+	qsort(sendings, sending_count, sizeof *sendings, by_time);
+	mlockall(MCL_CURRENT | MCL_FUTURE);
+	beginning = now_ns() + 20000000;
+	pthread_t receiver, transmitter;
+	if (pthread_create(&receiver, NULL, receive, NULL) != 0 || pthread_create(&transmitter, NULL, transmit, NULL) != 0)
+		die("cannot start", "threads");
+	pthread_join(transmitter, NULL);
+	pthread_join(receiver, NULL);
+	for (size_t i = 0; i < direction_count; i++)
+		if (fwrite(directions[i].times, sizeof *directions[i].times, directions[i].packets, stdout) != directions[i].packets)
+			die("cannot write", "the records");
+	return fflush(stdout) != 0;
+}
