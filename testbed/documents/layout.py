@@ -84,6 +84,10 @@ def _unsure(loc: Loc) -> bool:
 
 def _name_nodes(layout: Layout, data: Mapping[str, Any]) -> None:
     entries = [(kind, entry) for kind in _KINDS for entry in data[kind]]
+    total = sum(data[kind][entry].get("count", 1) if kind == "devices" else 1 for kind, entry in entries)
+    if total > MAX_NODES:
+        layout.problems.append((("devices",), f"{total:,} nodes in all, at most {MAX_NODES:,} are allowed"))
+        return
     for kind, entry in entries:
         loc: Loc = (kind, entry, KEY)
         names = device_names(entry, data[kind][entry].get("count")) if kind == "devices" else [entry]
@@ -94,8 +98,6 @@ def _name_nodes(layout: Layout, data: Mapping[str, Any]) -> None:
             text = f"{taken[0]!r} is already {layout.kinds[taken[0]]}, each node needs a name of its own"
             layout.problems.append((loc, text))
         layout.kinds.update(dict.fromkeys(names, _KINDS[kind]))
-    if len(layout.kinds) > MAX_NODES:
-        layout.problems.append((("devices",), f"{len(layout.kinds):,} nodes in all, at most {MAX_NODES:,} are allowed"))
 
 
 def _pair_nodes(layout: Layout, data: Mapping[str, Any], broken: Collection[Loc]) -> bool:
@@ -175,15 +177,16 @@ def _check_edge_link(layout: Layout, edge: str, home: str, joined: list[str]) ->
         example = f"{{between: [{edge}, {home}], bandwidth: 100 Mbit/s}}"
         text = f"no link joins {edge!r} and {home!r}, add one to `links`, such as {example}"
         layout.problems.append((("edges", edge, "access_point"), text))
-    for other in joined:
-        if other != home:
-            index = layout.pairs.get((edge, other), layout.pairs.get((other, edge), 0))
-            text = f"links {edge!r} with {other!r}, an edge has one link, to its access point {home!r}"
-            layout.problems.append((("links", index, "between"), text))
+    if others := [other for other in joined if other != home]:
+        index = next(layout.pairs[pair] for pair in ((edge, others[0]), (others[0], edge)) if pair in layout.pairs)
+        text = f"links {edge!r} with {one_of(others)}, an edge has one link, to its access point {home!r}"
+        layout.problems.append((("links", index, "between"), text))
 
 
-def _islands(layout: Layout) -> tuple[dict[str, str], list[tuple[str, str]]]:
-    """A representative of each access point's island of joined access points, and the links that close loops."""
+def _islands(layout: Layout) -> tuple[dict[str, str], dict[int, tuple[str, str]]]:
+    """A representative of each access point's island of joined access points; the first link of each entry of `links`
+    that closes a loop.
+    """
     parent = {name: name for name, kind in layout.kinds.items() if kind == _AP}
 
     def root(name: str) -> str:
@@ -191,19 +194,19 @@ def _islands(layout: Layout) -> tuple[dict[str, str], list[tuple[str, str]]]:
             parent[name] = name = parent[parent[name]]
         return name
 
-    closing = []
-    for a, b in layout.pairs:
+    closing: dict[int, tuple[str, str]] = {}
+    for (a, b), index in layout.pairs.items():
         if a in parent and b in parent:
             if root(a) == root(b):
-                closing.append((a, b))
+                closing.setdefault(index, (a, b))
             parent[root(a)] = root(b)
     return {name: root(name) for name in parent}, closing
 
 
 def _check_loops(layout: Layout) -> None:
-    for a, b in _islands(layout)[1]:
+    for index, (a, b) in _islands(layout)[1].items():
         text = f"the link of {a!r} and {b!r} closes a loop of access points, they must form a tree"
-        layout.problems.append((("links", layout.pairs[a, b], "between"), text))
+        layout.problems.append((("links", index, "between"), text))
 
 
 def _check_devices(layout: Layout, data: Mapping[str, Any], edges_known: bool) -> None:

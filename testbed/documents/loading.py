@@ -9,7 +9,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from testbed.documents.errors import DocumentErrors
-from testbed.documents.events import workload_problems
+from testbed.documents.fit import workload_problems
 from testbed.documents.layout import Loc, Problem, lay_out
 from testbed.documents.located import Source, read_source
 from testbed.documents.model import Model
