@@ -7,21 +7,29 @@ class NetworkError(Exception):
     """Something about an emulated network could not be done."""
 
 
-class BusyError(NetworkError):
+class RefusedError(NetworkError):
+    """What was asked cannot be asked, as things stand; nothing was changed (exit status 2)."""
+
+
+class NotRootError(RefusedError):
+    """The caller is not root."""
+
+
+class BusyError(RefusedError):
     """Another command is at work on the same testbed."""
 
 
-class AlreadyUpError(NetworkError):
+class AlreadyUpError(RefusedError):
     """A testbed of that name exists already."""
 
 
-class NotUpError(NetworkError):
+class NotUpError(RefusedError):
     """No testbed of that name, or none at all, is up."""
 
 
-class AmbiguousError(NetworkError):
+class AmbiguousError(RefusedError):
     """Several testbeds are up, and none was named."""
 
 
-class ShapingUnavailableError(NetworkError):
+class ShapingUnavailableError(RefusedError):
     """This kernel cannot shape links in the way that was asked for."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from testbed.network import cgroup
-from testbed.network.errors import AlreadyUpError, AmbiguousError, BusyError, NetworkError, NotUpError
+from testbed.network.errors import AlreadyUpError, AmbiguousError, BusyError, NetworkError, NotRootError, NotUpError
 from testbed.network.native import program
 from testbed.network.processes import process
 from testbed.network.undo import UndoReport, undo
@@ -45,10 +46,9 @@ class Ownership:
         Raises:
             BusyError: another command is at work on that name.
             AlreadyUpError: a testbed of that name is there.
-            NetworkError: not root.
+            NotRootError: not root.
         """
-        if os.geteuid() != 0:
-            raise NetworkError(needs_root())
+        require_root()
         label = f"testbed-{name}" if machine == LOCAL else f"testbed-{name}.{machine}"
         own = cls(name, machine, cgroup.place(label))
         own.folder.mkdir(parents=True, exist_ok=True, mode=0o755)
@@ -235,10 +235,15 @@ def resolve_name(name: str | None) -> str:
     return up[0]
 
 
-def needs_root() -> str:
-    """What to tell a caller who is not root, in one line."""
-    arguments = [Path(sys.argv[0]).name, *sys.argv[1:]] if sys.argv[0].endswith("testbed") else ["testbed", "..."]
-    return f"this needs root, for namespaces and links: sudo {' '.join(arguments)}"
+def require_root() -> None:
+    """Goes on as root only.
+
+    Raises:
+        NotRootError: saying how to call the command again.
+    """
+    if os.geteuid() != 0:
+        arguments = [Path(sys.argv[0]).name, *sys.argv[1:]] if sys.argv[0].endswith("testbed") else ["testbed", "..."]
+        raise NotRootError(f"this needs root, for namespaces and links: sudo {shlex.join(arguments)}")
 
 
 def _those_up() -> str:
