@@ -17,7 +17,7 @@ AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo)
 INSTALLED := .venv/installed
 
 # each program that is needed, and the Debian package that has it
-PROGRAMS := mnexec:mininet ip:iproute2 tc:iproute2 ethtool:ethtool brctl:bridge-utils ifconfig:net-tools \
+PROGRAMS := mnexec:mininet tc:iproute2 ethtool:ethtool brctl:bridge-utils ifconfig:net-tools \
   ping:iputils-ping iperf3:iperf3 gcc:gcc
 
 PYTHONS := $(or $(PYTHON),python3.13 python3.12 python3.11)

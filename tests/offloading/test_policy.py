@@ -7,9 +7,14 @@ import collections
 import msgspec
 import pytest
 
+from testbed.documents.workload import POLICIES
 from testbed.jobs.decision import LOCAL, Decision, Kind, OperatingPoint, Option
-from testbed.offloading.policy import NoEdge, PolicyError, check_profile, make_policy
+from testbed.offloading.policy import BUILT_IN, NoEdge, PolicyError, check_profile, make_policy
 from testbed.offloading.prediction import reachable
+
+
+def test_workload_files_name_every_policy_there_is():
+    assert set(BUILT_IN) == set(POLICIES)
 
 
 def test_local_is_local(observed):
