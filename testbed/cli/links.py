@@ -9,7 +9,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from testbed.network.certify import CertificateEntry, Measured
+from testbed.network.certify import CertificateEntry
+from testbed.network.intervals import Interval
 
 
 def print_certificate(entries: Sequence[CertificateEntry]) -> None:
@@ -36,7 +37,7 @@ def print_certificate(entries: Sequence[CertificateEntry]) -> None:
             print(f"warning: {'-'.join(entry.link)} {entry.direction}: {entry.reason}", file=sys.stderr)
 
 
-def _pair(asked: float | None, measured: Measured | None, scale: float) -> str:
+def _pair(asked: float | None, measured: Interval | None, scale: float) -> str:
     left = "-" if asked is None else f"{asked * scale:.3g}"
-    right = "-" if measured is None or measured.value is None else f"{measured.value * scale:.3g}"
+    right = "-" if measured is None else f"{measured.value * scale:.3g}"
     return f"{left} / {right}"

@@ -24,7 +24,5 @@ def resolved(path: Path, name: str | None) -> ResolvedTopology:
     if name is None:
         return topology
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,29}", name):
-        raise DocumentErrors(
-            [f"--name: {name!r} is not a name: a lower-case letter, then at most 29 of a-z, 0-9 and -"]
-        )
+        raise WrongInputError(f"--name: {name!r}: must be a lower-case letter, then at most 29 of a-z, 0-9 and -")
     return msgspec.structs.replace(topology, name=name)

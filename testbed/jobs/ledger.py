@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -90,7 +91,7 @@ def answered(
     return LedgerRow(
         **_identity(job, policy, decision),
         dispatch_ms=dispatch_ms,
-        **{f"{stage}_ms": stages_ms[stage] for stage in STAGES},
+        **_columns(stages_ms),
         completion_ms=completion_ms,
         deadline_ms=deadline_ms,
         outcome=outcome,
@@ -122,7 +123,7 @@ def unanswered(
     return LedgerRow(
         **_identity(job, policy, decision),
         dispatch_ms=dispatch_ms,
-        **{f"{stage}_ms": None for stage in STAGES},
+        **_columns({}),
         completion_ms=None,
         deadline_ms=job.deadline_s * 1e3,
         outcome=outcome,
@@ -137,7 +138,11 @@ def unanswered(
     )
 
 
-def _identity(job: Job, policy: str, decision: Decision | None) -> dict[str, object]:
+def _columns(stages_ms: dict[str, float]) -> dict[str, Any]:
+    return {f"{stage}_ms": stages_ms.get(stage) for stage in STAGES}
+
+
+def _identity(job: Job, policy: str, decision: Decision | None) -> dict[str, Any]:
     option = decision.option if decision else None
     point = option.point if option else None
     return {

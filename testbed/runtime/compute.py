@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 from testbed.documents.resolved import Compute
 from testbed.jobs.decision import Kind, Option
@@ -18,7 +18,6 @@ from testbed.runtime.run_spec import RunSpec
 
 if TYPE_CHECKING:
     from testbed.aecnn.inference import SplitModel
-    from testbed.aecnn.photographs import Photographs
 
 _T = TypeVar("_T")
 Part = Literal["head", "encode", "decode", "tail"]
@@ -29,6 +28,13 @@ _OVERRUN_S = 0.002
 
 class MismatchError(Exception):
     """A payload arrived that is not the one the model makes of this photograph under this option."""
+
+
+class RunPhotograph(NamedTuple):
+    """One photograph of a run."""
+
+    jpeg: bytes
+    pixels: Any  # uint8 [height, width, 3]
 
 
 class NodeCompute(Protocol):
@@ -78,7 +84,7 @@ class RunInputs:
         self._checkpoint, self._images, self._store_folder, self._indices = checkpoint, images, store_folder, indices
         self._store: PayloadStore | None = None
         self._model: SplitModel | None = None
-        self._photographs: Photographs | None = None
+        self._photographs: dict[int, RunPhotograph] | None = None
 
     @classmethod
     def of(cls, run: RunSpec) -> RunInputs:
@@ -101,12 +107,13 @@ class RunInputs:
             self._model = load_model(self._checkpoint)
         return self._model
 
-    def photographs(self) -> Photographs:
-        """The run's photographs."""
+    def photographs(self) -> dict[int, RunPhotograph]:
+        """The run's photographs, read and decoded: a device has them in memory when its job arrives."""
         if self._photographs is None:
             from testbed.aecnn.photographs import open_photographs
 
-            self._photographs = open_photographs(self._images)
+            opened = open_photographs(self._images)
+            self._photographs = {i: RunPhotograph(opened.jpeg(i), opened.pixels(i)) for i in self._indices}
         return self._photographs
 
 
@@ -154,7 +161,7 @@ class PacedCompute:
 class LiveCompute:
     """Runs torch on a thread of the node's own: a part takes what it takes here."""
 
-    def __init__(self, profile: Profile, model: SplitModel, photographs: Photographs) -> None:
+    def __init__(self, profile: Profile, model: SplitModel, photographs: dict[int, RunPhotograph]) -> None:
         self._profile, self._model, self._photographs = profile, model, photographs
         self._thread = ThreadPoolExecutor(1)
         self.overruns = 0
@@ -166,24 +173,22 @@ class LiveCompute:
 
     async def head(self, image: int, option: Option) -> Any:
         """Run the head; for local, the whole network: its class."""
-        if option.kind is Kind.LOCAL:
-            return await self._run(lambda: self._model.predict_local(self._photographs.pixels(image)))
-        return await self._run(lambda: self._model.head(self._photograph(image, option), option))
+        photograph = self._photographs[image]
+        return await self._run(
+            self._model.head, photograph.jpeg if option.encoding == "jpeg" else photograph.pixels, option
+        )
 
     async def encode(self, image: int, option: Option, features: Any) -> bytes:
         """Run the encoder."""
-        return await self._run(lambda: self._model.encode(features, option))
+        return await self._run(self._model.encode, features, option)
 
     async def decode(self, image: int, option: Option, payload: bytes) -> Any:
         """Run the decoder."""
-        return await self._run(lambda: self._model.decode(payload, option))
+        return await self._run(self._model.decode, payload, option)
 
     async def tail(self, image: int, option: Option, features: Any) -> int:
         """Run the tail."""
-        return await self._run(lambda: self._model.tail(features, option))
+        return await self._run(self._model.tail, features, option)
 
-    def _photograph(self, image: int, option: Option) -> Any:
-        return self._photographs.jpeg(image) if option.encoding == "jpeg" else self._photographs.pixels(image)
-
-    async def _run(self, call: Callable[[], _T]) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+    async def _run(self, part: Callable[..., _T], *arguments: Any) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, part, *arguments)

@@ -23,6 +23,8 @@ from testbed.runtime.run_spec import NodeAddress
 Pair = tuple[str, str]
 Event = LinkEvent | KillEvent
 
+_DIRECTIONS: tuple[Direction, Direction] = ("up", "down")
+
 
 class Applied(msgspec.Struct, frozen=True):
     """One direction of a link, as it was set at an instant: a row of `links.parquet`."""
@@ -82,7 +84,7 @@ class NetworkActor:
         self._applied = [
             Applied(0.0, *pair, direction, parameters)
             for pair, directions in self._found.items()
-            for direction, parameters in zip(("up", "down"), directions, strict=True)
+            for direction, parameters in zip(_DIRECTIONS, directions, strict=True)
         ]
         todo = sorted(msgspec.json.decode(events, type=list[Event]), key=lambda event: event.at_s)
         self._stop_playing.clear()

@@ -11,6 +11,7 @@ import os
 import zlib
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -112,9 +113,9 @@ def _parts(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.parquet"))
 
 
-def _option(row: dict[str, object]) -> Option:
-    point = OperatingPoint(row["split"], row["kept_channels"], row["bits"]) if row["split"] else None  # type: ignore[arg-type]
-    return Option(Kind(row["kind"]), str(row["encoding"]), point)
+def _option(row: dict[str, Any]) -> Option:
+    point = OperatingPoint(row["split"], row["kept_channels"], row["bits"]) if row["split"] else None
+    return Option(Kind(row["kind"]), row["encoding"], point)
 
 
 def _identity(images: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from testbed.documents.resolved import ResolvedTopology
@@ -27,7 +29,7 @@ class RunSpec(msgspec.Struct, frozen=True):
     profile: Profile
     labels: dict[int, int]  # photograph to class, for the photographs of the run
     policy: str
-    options: dict[str, str | int | float | bool]
+    options: dict[str, Any]
     estimate_error: float
     seed: int
     jobs: tuple[Job, ...]

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from testbed.aecnn.checkpoint import load_profile
-from testbed.aecnn.inference import checkpoint_sha256
+from testbed.aecnn.inference import load_model
 from testbed.aecnn.photographs import open_photographs
 from testbed.documents.resolved import PolicySpec, ResolvedTopology
 from testbed.documents.workload import Workload
@@ -44,7 +43,7 @@ def draw_inputs(workload: Workload, topology: ResolvedTopology, seed: int) -> In
         len(photographs),
         seed,
     )
-    profile = load_profile(workload.model.checkpoint)
+    profile = load_model(workload.model.checkpoint).profile
     labels = {image: photographs.label(image) for image in sorted({job.image for job in jobs})}
     return Inputs(jobs, profile, labels, payload_store.folder_for(profile.checkpoint, workload.model.images))
 
@@ -53,8 +52,8 @@ def prepare_payloads(
     workload: Workload, topology: ResolvedTopology, inputs: Inputs, progress: Callable[[float], None]
 ) -> None:
     """Compute the payloads that the store lacks; nothing where every node computes live."""
-    nodes = (*topology.devices.values(), *topology.edges.values())
-    if all(node.compute.flops_per_s is None for node in nodes):
+    computes = [node.compute for group in (topology.devices, topology.edges) for node in group.values()]
+    if all(compute.flops_per_s is None for compute in computes):
         return
     if missing := payload_store.missing(inputs.store, inputs.labels):
         payload_store.prepare(inputs.store, workload.model.checkpoint, workload.model.images, missing, progress)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from testbed.documents.resolve import resolve_events
+from testbed.documents.events import resolve_events
 from testbed.documents.workload import Workload
 from testbed.reporting.stored_run import StoredRun
 from testbed.runtime.lifecycle import Running, Tell

@@ -1,0 +1,110 @@
+"""SIGKILL of the command, of the network's process and of Ray's, at drawn instants: `down` leaves nothing of ours.
+
+A few rounds by default; more by hand: TESTBED_KILL_ROUNDS=100 pytest -m kill tests/cli/test_kills.py
+"""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.root, pytest.mark.kill, pytest.mark.timeout(3600)]
+
+NAME = "kill-test"
+ROUNDS = int(os.environ.get("TESTBED_KILL_ROUNDS", "1"))
+UP_S, RUN_S = 8.0, 8.0
+"""How long `up` and the first run after it take, about: instants are drawn within."""
+
+VICTIMS = {"network": "ray::NetworkActor", "raylet": "/raylet"}
+
+
+def of_the_testbed(word: str) -> list[int]:
+    """The testbed's processes with that word in their command line."""
+    found = []
+    for group in Path("/sys/fs/cgroup").glob(f"**/testbed-{NAME}/cgroup.procs"):
+        for pid in group.read_text().split():
+            try:
+                command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            except OSError:
+                continue
+            if word.encode() in command.split(b"\0")[0]:
+                found.append(int(pid))
+    return found
+
+
+def kill_at(process: subprocess.Popen[bytes], victim: str, instant_s: float) -> None:
+    """Kill the victim at the instant, or as soon after it as it lives; then let the command come to its end."""
+    time.sleep(instant_s)
+    if victim == "command":
+        process.kill()
+    else:
+        while process.poll() is None:
+            if pids := of_the_testbed(VICTIMS[victim]):
+                os.kill(pids[0], signal.SIGKILL)
+                break
+            time.sleep(0.01)
+    process.wait(timeout=120)
+
+
+@pytest.fixture(scope="module")
+def strangers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A namespace, a bridge and a Ray cluster of somebody else's, which must outlive all."""
+    folder = Path("/tmp/stranger-ray")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    subprocess.run(["ip", "netns", "add", "stranger"], check=True)
+    subprocess.run(["ip", "link", "add", "stranger0", "type", "bridge"], check=True)
+    ray = subprocess.Popen(
+        [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--port={port}"]
+        + ["--num-cpus=0", "--include-dashboard=false", f"--temp-dir={folder}", "--object-store-memory=80000000"],
+        env={**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline_s = time.monotonic() + 60
+    while time.monotonic() < deadline_s:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            break
+        except OSError:
+            time.sleep(0.1)
+    time.sleep(3)  # its raylet and agents start after its port listens
+    try:
+        yield
+        assert Path("/run/netns/stranger").exists()
+        assert Path("/sys/class/net/stranger0").exists()
+        assert ray.poll() is None  # --block ends when any of its processes does
+        socket.create_connection(("127.0.0.1", port), 5).close()
+    finally:
+        ray.terminate()
+        ray.wait(30)
+        subprocess.run(["ip", "link", "del", "stranger0"], check=True)
+        subprocess.run(["ip", "netns", "del", "stranger"], check=True)
+        subprocess.run(["rm", "-rf", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("seed", range(ROUNDS))
+@pytest.mark.parametrize("victim", ["command", "network", "raylet"])
+@pytest.mark.parametrize("phase", ["up", "run"])
+def test_down_cleans_up_after_a_kill(strangers, command, files, machine, tmp_path, phase, victim, seed) -> None:
+    topology, workload = files(NAME)
+    draw = random.Random(f"{phase} {victim} {seed}")
+    begin = [sys.executable, "-m", "testbed"]
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    if phase == "up":
+        process = subprocess.Popen([*begin, "up", topology], **quiet)
+        kill_at(process, victim, draw.uniform(0, UP_S))
+    else:
+        command("up", topology)
+        process = subprocess.Popen([*begin, "run", workload, "--output", tmp_path], **quiet)
+        kill_at(process, victim, draw.uniform(0, RUN_S))
+    command("down")
+    assert "kill-test" not in machine.holdings()["testbeds"]
