@@ -67,7 +67,7 @@ def frequencies_of(counts: Sequence[NDArray[np.int64]] | NDArray[np.int64]) -> F
     """Tables from how often each symbol was seen, `[k, levels]`: every row sums to 65536, none is below 1."""
     seen = np.asarray(counts, dtype=np.int64)
     levels = seen.shape[1]
-    share = (seen * (TOTAL - levels)) // np.maximum(seen.sum(axis=1, keepdims=True), 1)
+    share: NDArray[np.int64] = (seen * (TOTAL - levels)) // np.maximum(seen.sum(axis=1, keepdims=True), 1)
     share += 1
     likeliest = share.argmax(axis=1)
     share[np.arange(len(share)), likeliest] += TOTAL - share.sum(axis=1)

@@ -22,7 +22,9 @@ seed: 1
 width: 0.125
 copies: 2
 frozen: [layer1.0, layer1.1, layer1.2, layer2.0, layer2.1]
-backbone: {epochs: 4, rate: 1.e-3, fresh_rate: 1.e-2, batch: 8}
+backbone:
+  - {epochs: 4, rate: 1.e-3, fresh_rate: 1.e-2, batch: 8}
+  - {epochs: 1, rate: 1.e-3, batch: 8, mixup: 0.4}
 attention: {fit: {epochs: 1, rate: 5.e-3, batch: 8}, sparsity: 0.3}
 splits:
   layer3:
@@ -84,7 +86,13 @@ def test_a_killed_run_goes_on_and_ends_as_one_that_was_not(folder: Path, config:
     second: list[str] = []
     resumed = run(folder, config, tmp_path / "killed", second)
     assert "tune after layer3" in second
-    assert not {"train", "backbone", "attention after layer3", "recovery after layer3"} & set(second)
+    assert not {
+        "train",
+        "backbone, part 1",
+        "backbone, part 2",
+        "attention after layer3",
+        "recovery after layer3",
+    } & set(second)
     assert resumed.read_bytes() == whole.read_bytes()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 
 import numpy as np
 import torch
@@ -33,32 +34,44 @@ def precision(config: Config) -> contextlib.AbstractContextManager[object]:
     return torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16)
 
 
-def train_backbone(network: ResNet50, features: Features, config: Config, progress: Progress) -> None:
-    """Train the blocks that are not frozen, and the classifier, from cached features of the frozen part."""
+def prepare_backbone(network: ResNet50, features: Features, config: Config) -> None:
+    """Give the blocks to be trained the batch statistics of their photographs, without changing what they compute."""
+    blocks = [network.block(name) for name in trainable_blocks(config)]
+    batches = features.drawn(1, config.backbone[0].batch, np.random.default_rng(config.seed))
+    restore_statistics(_folded(blocks), nn.Sequential(*blocks), list(itertools.islice((x for x, _, _ in batches), 12)))
+
+
+def train_backbone(network: ResNet50, features: Features, config: Config, part: int, progress: Progress) -> None:
+    """Train the blocks that are not frozen, and the classifier, from cached features of the frozen part.
+
+    Where `mixup` is given, features are mixed in pairs (manifold mixup, Verma et al. 2019): the cached copies are few
+    enough to be learned by heart.
+    """
+    settings = config.backbone[part]
     names = trainable_blocks(config)
     blocks = [network.block(name) for name in names]
-    rng = np.random.default_rng(config.seed)
-    torch.manual_seed(config.seed)
-    calibration = [x for x, _, _ in features.drawn(1, config.backbone.batch, rng)][:12]
-    restore_statistics(_folded(blocks), nn.Sequential(*blocks), calibration)
-
+    rng = np.random.default_rng([config.seed, part])
     network.eval()
     for block in blocks:
         block.train()
 
     def loss_of(batch: Batch) -> Tensor:
         x, labels, _ = batch
+        share = float(rng.beta(settings.mixup, settings.mixup)) if settings.mixup else 1.0
+        other = torch.from_numpy(rng.permutation(len(x)))
         with precision(config):
-            logits = network.classify(run_blocks(network, names, x)).float()
-        return functional.cross_entropy(logits, labels, label_smoothing=config.backbone.label_smoothing)
+            logits = network.classify(run_blocks(network, names, share * x + (1 - share) * x[other])).float()
+        smoothing = settings.label_smoothing
+        own = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+        return share * own + (1 - share) * functional.cross_entropy(logits, labels[other], label_smoothing=smoothing)
 
     fit(
-        "backbone",
-        config.backbone,
+        f"backbone, part {part + 1}",
+        settings,
         (parameter for block in blocks for parameter in block.parameters()),
         network.fc.parameters(),
-        features.drawn(config.backbone.epochs, config.backbone.batch, rng),
-        features.steps(config.backbone.epochs, config.backbone.batch),
+        features.drawn(settings.epochs, settings.batch, rng),
+        features.steps(settings.epochs, settings.batch),
         loss_of,
         progress,
     )

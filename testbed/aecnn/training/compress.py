@@ -59,16 +59,32 @@ class SplitTraining:
             with precision(self.config):
                 with torch.no_grad():
                     features = self._uncompressed(x)
-                weights = self.compressed.attention(features)
+                weights: Tensor = self.compressed.attention(features)
                 logits = self._frozen_tail(weights * features).float()
             loss: Tensor = functional.cross_entropy(logits, labels, label_smoothing=settings.fit.label_smoothing)
             return loss + settings.sparsity * weights.mean()
 
         self._fit("attention", settings.fit, (), self.compressed.attention.parameters(), rng, loss_of)
-        weights = self._over_plain(lambda x: self.compressed.attention(self._uncompressed(x)).flatten(1))
+        self._prune()
+
+    def _prune(self) -> None:
+        """Keep each point's most important channels; let its recovery start from the attended channels' statistics."""
+
+        def moments(x: Tensor) -> Tensor:
+            features = self._uncompressed(x)
+            weights = self.compressed.attention(features).float()
+            attended = weights * features.float()
+            return torch.stack([weights.flatten(1), attended.mean((2, 3)), attended.square().mean((2, 3))])
+
+        with torch.no_grad(), precision(self.config):
+            weights, mean, square = torch.cat([moments(x) for _, x in self.features.plain()], dim=1)
         importances = importance(weights)
+        deviation = (square.mean(0) - mean.mean(0).square()).sqrt()
         for codec in self.compressed.codecs:
             codec.recovery.kept.copy_(most_important(importances, codec.point.kept_channels))
+            with torch.no_grad():
+                codec.recovery.norm.weight.copy_(deviation)
+                codec.recovery.norm.bias.copy_(mean.mean(0))
 
     def train_recovery(self) -> None:
         """Stage 2: each point's feature recovery, towards the attended features and the right class."""
@@ -180,10 +196,6 @@ class SplitTraining:
 
     def _frozen_tail(self, x: Tensor) -> Tensor:
         return self.network.tail(x, self.compressed.split)
-
-    def _over_plain(self, compute: Callable[[Tensor], Tensor]) -> Tensor:
-        with torch.no_grad(), precision(self.config):
-            return torch.cat([compute(x).float() for _, x in self.features.plain()])
 
 
 def distillation(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:

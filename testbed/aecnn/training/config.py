@@ -23,6 +23,7 @@ class Fit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     label_smoothing: float = 0.1
     warm_up: float = 0.15  # share of the steps
     clip: float = 5.0  # greatest norm of the gradient
+    mixup: float | None = None  # backbone alone: features are mixed in pairs, by shares drawn from Beta(mixup, mixup)
 
 
 class Attention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,7 +57,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     width: float
     copies: int  # cached copies of each training photograph: the first plain, the others augmented
     frozen: list[str]  # blocks after the stem that keep their published weights
-    backbone: Fit
+    backbone: list[Fit]  # stage 0, one after the other
     attention: Attention
     splits: dict[str, Split]
     bfloat16: bool = True

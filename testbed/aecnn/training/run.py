@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -16,7 +17,13 @@ from testbed.aecnn.compression import CompressedSplit
 from testbed.aecnn.division import Division, divide
 from testbed.aecnn.photographs import CaltechPhotographs
 from testbed.aecnn.resnet import ResNet50, block_names
-from testbed.aecnn.training.backbone import precision, run_blocks, train_backbone, trainable_blocks
+from testbed.aecnn.training.backbone import (
+    precision,
+    prepare_backbone,
+    run_blocks,
+    train_backbone,
+    trainable_blocks,
+)
 from testbed.aecnn.training.cache import Features, Progress, features_to_features, photographs_to_features
 from testbed.aecnn.training.compress import SplitTraining
 from testbed.aecnn.training.config import Config, ConfigError
@@ -46,9 +53,7 @@ class TrainingRun:
     def train(self) -> Path:
         """All stages; returns the checkpoint's path. The sample of photographs never trained on lies beside it."""
         features, validation = self._cached("train", self.config.copies), self._cached("validation", 1)
-        self._stage(
-            "backbone", self.network, lambda: train_backbone(self.network, features, self.config, self.progress)
-        )
+        self._train_backbone(features)
         splits = [self._compressed(name) for name in self.config.splits]
         names = {split.split: self._names(split.split) for split in splits}
         near = {split.split: self._nearer("train", features, split.split) for split in splits}
@@ -72,6 +77,17 @@ class TrainingRun:
         save_checkpoint(path, self.network, splits, self.config.width, self.photographs.classes)
         write_sample(self.photographs, self.division, self.output / "sample.zip")
         return path
+
+    def _train_backbone(self, features: Features) -> None:
+        """Stage 0, each of its parts kept."""
+
+        def train(part: int) -> None:
+            if part == 0:
+                prepare_backbone(self.network, features, self.config)
+            train_backbone(self.network, features, self.config, part, self.progress)
+
+        for part in range(len(self.config.backbone)):
+            self._stage(f"backbone-{part + 1}", self.network, partial(train, part))
 
     def _cached(self, role: str, copies: int) -> Features:
         def compute(pixels: Tensor) -> Tensor:
