@@ -6,18 +6,26 @@ the same code that live nodes run, and kept by the checkpoint's hash, so that a 
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
+import multiprocessing
 import os
+import signal
 import zlib
 from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from testbed.jobs.decision import Kind, OperatingPoint, Option
+
+if TYPE_CHECKING:
+    from testbed.aecnn.inference import SplitModel
+    from testbed.aecnn.photographs import Photographs
 
 _SCHEMA = pa.schema(
     [
@@ -31,6 +39,15 @@ _SCHEMA = pa.schema(
         ("predicted", pa.int32()),
     ]
 )
+
+
+_PART = 16
+"""Photographs in a part: a file of the store, and the step of its progress."""
+
+_PR_SET_PDEATHSIG = 1
+
+_model: SplitModel
+_photographs: Photographs
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -49,6 +66,9 @@ class PayloadStore:
 
     def __getitem__(self, key: tuple[int, Option]) -> Stored:
         return self._entries[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._entries
 
     @classmethod
     def read(cls, folder: Path, images: Collection[int]) -> PayloadStore:
@@ -84,11 +104,40 @@ def prepare(
 ) -> None:
     """Compute the payloads and predictions of these photographs under every option, and add them to the folder.
 
-    All of one call appear at once or not at all. `progress` is told the fraction done, 0 to 1.
+    As many processes as there are cores share the work, a part of some photographs at a time; a part that is done is
+    kept, whatever becomes of the rest. `progress` is told the fraction done, 0 to 1.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = [list(indices[first : first + _PART]) for first in range(0, len(indices), _PART)]
+    workers = min(len(parts), len(os.sched_getaffinity(0)))
+    spawn = multiprocessing.get_context("spawn")  # a forked torch may wait for its parent's threads for ever
+    with ProcessPoolExecutor(workers, spawn, _load, (checkpoint, images)) as pool:
+        try:
+            for done, _ in enumerate(pool.map(_prepare_part, [folder] * len(parts), parts), 1):
+                progress(done / len(parts))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _load(checkpoint: str, images: str) -> None:
+    """In each worker: what it computes with, on one thread, as there is a worker for each core.
+
+    An interruption is the parent's to handle, and a worker ends with its parent, even one that was killed.
+    """
+    global _model, _photographs
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    import torch
+
     from testbed.aecnn.inference import load_model
     from testbed.aecnn.photographs import open_photographs
 
+    torch.set_num_threads(1)
+    _model, _photographs = load_model(checkpoint), open_photographs(images)
+
+
+def _prepare_part(folder: Path, indices: list[int]) -> None:
     rows = [
         {
             "image": prepared.image,
@@ -100,10 +149,9 @@ def prepare(
             "payload": prepared.payload,
             "predicted": prepared.predicted,
         }
-        for prepared in load_model(checkpoint).prepare(open_photographs(images), indices, progress)
+        for prepared in _model.prepare(_photographs, indices, lambda _: None)
     ]
-    folder.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256(repr(sorted(indices)).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(repr(indices).encode()).hexdigest()[:16]
     unfinished = folder / f".{digest}.{os.getpid()}"
     pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), unfinished, compression="zstd")
     unfinished.rename(folder / f"{digest}.parquet")
