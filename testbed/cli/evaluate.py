@@ -19,33 +19,32 @@ def evaluate(
     import msgspec
     import torch
     from rich.console import Console
-    from rich.progress import Progress
     from rich.table import Table
 
     from testbed.aecnn.checkpoint import CheckpointError
     from testbed.aecnn.evaluation import evaluate_points
     from testbed.aecnn.inference import load_model
     from testbed.aecnn.photographs import PhotographError, open_photographs
+    from testbed.cli.errors import WrongInputError
+    from testbed.cli.progress import bar
 
     torch.set_num_threads(1)  # photographs are computed one at a time, which gains little from more
     named = "sample" if images is None else str(images)
     try:
         model = load_model(checkpoint)
         photographs = open_photographs(named, model.classes)
-        with Progress(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(f"{len(photographs)} photographs", total=1.0)
+        with bar(f"{len(photographs)} photographs") as progress:
+            task = progress.add_task("", total=1.0)
             result = evaluate_points(
-                model, photographs, checkpoint, named, lambda done: bar.update(task, completed=done)
+                model, photographs, checkpoint, named, lambda done: progress.update(task, completed=done)
             )
     except (CheckpointError, PhotographError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from None
+        raise WrongInputError(str(error)) from None
     if as_json:
         typer.echo(msgspec.json.encode(result).decode())
         return
-    table = Table(title=f"{checkpoint} on {named}, {result.n} photographs")
-    table.add_column("split after")
-    for column in ("kept", "bits", "nominal ratio", "payload mean", "payload p95", "accuracy", "mean of classes"):
+    table = Table("split after", caption="payload in bytes; ratio nominal; class: mean accuracy of the classes")
+    for column in ("kept", "bits", "ratio", "payload", "p95", "accuracy", "class"):
         table.add_column(column, justify="right")
     for point in result.points:
         table.add_row(
@@ -53,9 +52,10 @@ def evaluate(
             str(point.kept_channels or ""),
             str(point.bits or ""),
             f"{point.nominal_ratio:.0f}" if point.nominal_ratio else "",
-            f"{point.payload_mean:.0f} B",
-            f"{point.payload_p95:.0f} B",
+            f"{point.payload_mean:.0f}",
+            f"{point.payload_p95:.0f}",
             f"{point.accuracy:.1%}",
             f"{point.mean_class_accuracy:.1%}",
         )
+    typer.echo(f"{checkpoint}: {result.n} photographs of {named}")
     Console().print(table)

@@ -37,6 +37,7 @@ def aecnn(
     from testbed.aecnn.training.config import ConfigError, load_config
     from testbed.aecnn.training.published import load_published
     from testbed.aecnn.training.run import TrainingRun
+    from testbed.cli.errors import WrongInputError
 
     torch.set_num_threads(threads)
     with Progress(console=Console(stderr=True)) as bar:
@@ -53,8 +54,7 @@ def aecnn(
             network = load_published(weights, len(photographs.classes))
             checkpoint = TrainingRun(settings, photographs, network, output, progress).train()
         except (ConfigError, PhotographError, OSError, ModuleNotFoundError) as error:
-            typer.echo(str(error), err=True)
-            raise typer.Exit(2) from None
+            raise WrongInputError(str(error)) from None
         torch.set_num_threads(1)
         model = SplitModel(load_checkpoint(checkpoint))
         sample = open_photographs(output / "sample.zip", model.classes)
