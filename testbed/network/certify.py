@@ -99,10 +99,13 @@ def _measured(
         sender, receiver = (network.probe_end(*link, side) for side in (which, 1 - which))
         lines.append(f"direction {sender.pid} {sender.address} {sender.name} {receiver.pid} {receiver.address} {probing.packets}")
     for number, probing in enumerate(probings):
-        lines += [
-            f"stream {number} {one.first} {one.count} {one.size} {one.start_s * 1e9:.0f} {one.gap_s * 1e9:.0f}"
-            for one in (probing.lone, *probing.trains)
-        ]
+        for one in (probing.lone, *probing.trains):
+            rest = one.count - one.at_once
+            for first, count, after, together in ((0, one.at_once, 0, one.at_once), (one.at_once, rest, 1, one.together)):
+                start_ns, gap_ns = (one.start_s + after * one.gap_s) * 1e9, one.gap_s * 1e9
+                lines.append(
+                    f"stream {number} {one.first + first} {count} {one.size} {start_ns:.0f} {gap_ns:.0f} {together}"
+                )
     lines.append(f"end {listen_s * 1e9:.0f}")
     child = network.ownership.popen(
         [program("prober")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE

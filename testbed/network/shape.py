@@ -36,8 +36,9 @@ def queue_bytes(link: LinkParameters) -> int:
 
 
 def htb_burst(link: LinkParameters) -> int:
-    """Bytes that HTB may send late at once: one packet, or what the link carries in a quarter of a millisecond."""
-    return max(1600, math.ceil(link.bandwidth_bps * 250e-6 / 8))
+    """Bytes that HTB may let out at once: one packet, or what the link carries in 5 ms, so that a timer that is late by
+    so much costs no bandwidth; netem spaces them out again."""
+    return max(1600, math.ceil(link.bandwidth_bps * 0.005 / 8))
 
 
 def _htb_class(link: LinkParameters) -> str:

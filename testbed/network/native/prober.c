@@ -5,12 +5,13 @@
  * The plan is lines of text: first the directions, numbered from 0, then the streams, then the end:
  *
  *   direction PID_FROM ADDRESS_FROM INTERFACE PID_TO ADDRESS_TO PACKETS
- *   stream DIRECTION FIRST COUNT SIZE START GAP       packet numbers; IP bytes; ns from the beginning; ns
+ *   stream DIRECTION FIRST COUNT SIZE START GAP TOGETHER
+ *                       packet numbers; IP bytes; ns from the beginning; ns for each packet; how many are sent in one go
  *   end TIME                                          ns from the beginning: how long to listen
  *
  * The records are, for each direction and packet in order, two 64-bit integers: when it was sent and when it was received,
  * CLOCK_MONOTONIC in ns, 0 for not. One thread sends and one receives, SCHED_FIFO where permitted, so that a busy machine
- * does not pass for a slow link.
+ * does not pass for a slow link; not on a single processor, where they would keep the kernel from moving the packets.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -95,7 +96,8 @@ static int socket_in(int pid, const char *address, const char *interface, int ho
 static void real_time(int priority)
 {
 	prctl(PR_SET_TIMERSLACK, 1);
-	pthread_setschedparam(pthread_self(), SCHED_FIFO, &(struct sched_param){.sched_priority = priority});
+	if (sysconf(_SC_NPROCESSORS_ONLN) > 1)
+		pthread_setschedparam(pthread_self(), SCHED_FIFO, &(struct sched_param){.sched_priority = priority});
 }
 
 static void *receive(void *nothing)
@@ -157,7 +159,7 @@ int main(void)
 {
 	char line[256], from[64], to[64], interface[32];
 	int pid_from, pid_to, home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	unsigned direction, first, count, size, packets;
+	unsigned direction, first, count, size, together, packets;
 	long long start, gap, time;
 	while (fgets(line, sizeof line, stdin)) {
 		if (sscanf(line, "direction %d %63s %31s %d %63s %u", &pid_from, from, interface, &pid_to, to, &packets) == 6) {
@@ -173,12 +175,12 @@ int main(void)
 			d->packets = packets;
 			if (!(d->times = calloc(packets, sizeof *d->times)))
 				die("no memory for", "the plan");
-		} else if (sscanf(line, "stream %u %u %u %u %lld %lld", &direction, &first, &count, &size, &start, &gap) == 6
-			&& direction < direction_count && size >= HEADERS + 8 && size <= LARGEST
+		} else if (sscanf(line, "stream %u %u %u %u %lld %lld %u", &direction, &first, &count, &size, &start, &gap, &together) == 7
+			&& together > 0 && direction < direction_count && size >= HEADERS + 8 && size <= LARGEST
 			&& (uint64_t)first + count <= directions[direction].packets) {
 			for (unsigned i = 0; i < count; i++) {
 				sendings = grown(sendings, sending_count, sizeof *sendings);
-				sendings[sending_count++] = (struct sending){start + i * gap, direction, first + i, size};
+				sendings[sending_count++] = (struct sending){start + i / together * together * gap, direction, first + i, size};
 			}
 		} else if (sscanf(line, "end %lld", &time) == 1) {
 			end = time;
