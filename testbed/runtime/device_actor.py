@@ -20,6 +20,7 @@ from testbed.runtime.compute import NodeCompute, RunInputs, make_compute
 from testbed.runtime.connection import EdgeConnection
 from testbed.runtime.device import Device, EdgeLink
 from testbed.runtime.run_spec import RunSpec
+from testbed.runtime.user_modules import make_importable
 
 DRAINED = "unanswered when draining ended"
 
@@ -52,6 +53,7 @@ class DeviceActor:
         run = self._run = RunSpec.decode(spec)
         self._alarm = Alarm()
         inputs = RunInputs.of(run)
+        make_importable(run.search_path)
         policy = make_policy(run.policy, run.options, run.seed, estimate_error=run.estimate_error)
         for name in self._names:
             compute = make_compute(self._topology.devices[name].compute, run.profile, self._alarm, inputs)

@@ -31,6 +31,7 @@ class RunSpec(msgspec.Struct, frozen=True):
     policy: str
     options: dict[str, Any]
     estimate_error: float
+    search_path: tuple[str, ...]  # folders that hold users' modules
     seed: int
     jobs: tuple[Job, ...]
     drain_s: float  # from the run's start: what is unanswered then has failed

@@ -15,6 +15,7 @@ from testbed.jobs.job import Job
 from testbed.jobs.profile import Profile
 from testbed.offloading.policy import check_profile, make_policy
 from testbed.runtime import payload_store
+from testbed.runtime.user_modules import make_importable, search_path
 from testbed.workload.arrivals import draw_jobs
 
 
@@ -65,5 +66,6 @@ def check_policies(policies: tuple[PolicySpec, ...], profile: Profile, seed: int
     Raises:
         PolicyError: with what is allowed.
     """
+    make_importable(search_path())
     for spec in policies:
         check_profile(make_policy(spec.name, spec.options, seed), profile)

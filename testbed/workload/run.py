@@ -21,6 +21,7 @@ from testbed.reporting.verdict import INVALID
 from testbed.runtime.assembly import Assembly, AssemblyError, Ending
 from testbed.runtime.network_actor import Applied
 from testbed.runtime.run_spec import RunSpec
+from testbed.runtime.user_modules import search_path
 from testbed.workload.inputs import Inputs
 
 Events = tuple[LinkEvent | KillEvent, ...]
@@ -151,6 +152,7 @@ def _spec(assembly: Assembly, workload: Workload, policy: PolicySpec, seed: int,
         policy=policy.name,
         options=policy.options,
         estimate_error=workload.offloading.estimate_error,
+        search_path=search_path(),
         seed=seed,
         jobs=inputs.jobs,
         drain_s=last_arrival_s + workload.deadline_s,
