@@ -33,12 +33,14 @@ splits:
     tail: [layer4.0]
     recover: {epochs: 1, rate: 2.e-3, batch: 8}
     tune: {epochs: 1, rate: 1.e-3, batch: 8}
+    tail_rate: 3.e-4
   layer2:
     points: [{kept_channels: 8, bits: 8}]
     head: [layer2.2, layer2.3]
     tail: [layer3.0]
     recover: {epochs: 1, rate: 2.e-3, batch: 8}
     tune: {epochs: 1, rate: 1.e-3, batch: 8}
+    tail_rate: 3.e-4
 """
 
 

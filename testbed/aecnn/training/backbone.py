@@ -68,8 +68,10 @@ def train_backbone(network: ResNet50, features: Features, config: Config, part: 
     fit(
         f"backbone, part {part + 1}",
         settings,
-        (parameter for block in blocks for parameter in block.parameters()),
-        network.fc.parameters(),
+        [
+            ([parameter for block in blocks for parameter in block.parameters()], settings.rate),
+            (network.fc.parameters(), settings.fresh_rate or settings.rate),
+        ],
         features.drawn(settings.epochs, settings.batch, rng),
         features.steps(settings.epochs, settings.batch),
         loss_of,

@@ -64,7 +64,9 @@ class SplitTraining:
             loss: Tensor = functional.cross_entropy(logits, labels, label_smoothing=settings.fit.label_smoothing)
             return loss + settings.sparsity * weights.mean()
 
-        self._fit("attention", settings.fit, (), self.compressed.attention.parameters(), rng, loss_of)
+        self._fit(
+            "attention", settings.fit, [(self.compressed.attention.parameters(), settings.fit.rate)], rng, loss_of
+        )
         self._prune()
 
     def _prune(self) -> None:
@@ -107,7 +109,7 @@ class SplitTraining:
             return error + functional.cross_entropy(logits, labels)
 
         parameters = [parameter for codec in self.compressed.codecs for parameter in codec.recovery.parameters()]
-        self._fit("recovery", self.settings.recover, (), parameters, rng, loss_of)
+        self._fit("recovery", self.settings.recover, [(parameters, self.settings.recover.rate)], rng, loss_of)
 
     def tune(self) -> None:
         """Stage 3: quantiser in the loop, retrained head and tail blocks, half distilled; then the coder's tables."""
@@ -131,8 +133,13 @@ class SplitTraining:
             hard = functional.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
             return 0.5 * hard + 0.5 * distillation(logits, taught, temperature)
 
-        fresh = [*self.compressed.attention.parameters(), *self.compressed.points.parameters()]
-        self._fit("tune", settings, self.compressed.retrained.parameters(), fresh, rng, loss_of)
+        tail = self._parameters(self.settings.tail)
+        others = [
+            *self._parameters(self.settings.head),
+            *self.compressed.attention.parameters(),
+            *self.compressed.points.parameters(),
+        ]
+        self._fit("tune", settings, [(others, settings.rate), (tail, self.settings.tail_rate)], rng, loss_of)
         self.compressed.eval()
         self._fit_tables()
 
@@ -166,16 +173,14 @@ class SplitTraining:
         self,
         stage: str,
         settings: Fit,
-        pretrained: Iterable[nn.Parameter],
-        fresh: Iterable[nn.Parameter],
+        rated: Iterable[tuple[Iterable[nn.Parameter], float]],
         rng: np.random.Generator,
         loss_of: Callable[[Batch], Tensor],
     ) -> None:
         fit(
             f"{stage} after {self.compressed.split}",
             settings,
-            pretrained,
-            fresh,
+            rated,
             self.features.drawn(settings.epochs, settings.batch, rng),
             self.features.steps(settings.epochs, settings.batch),
             loss_of,
@@ -186,6 +191,10 @@ class SplitTraining:
     def _seeded(self, stage: int) -> np.random.Generator:
         torch.manual_seed(self.config.seed + stage)
         return np.random.default_rng([self.config.seed, stage])
+
+    def _parameters(self, names: Iterable[str]) -> list[nn.Parameter]:
+        """Of the retrained copies of these blocks."""
+        return [value for name in names for value in self.compressed.block(self.network, name).parameters()]
 
     def _drawn_point(self, rng: np.random.Generator) -> PointCodec:
         codecs = self.compressed.codecs

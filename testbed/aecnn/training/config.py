@@ -13,11 +13,11 @@ class ConfigError(ValueError):
 
 
 class Fit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How one stage is fitted: AdamW under a one-cycle schedule, the new layers at `fresh_rate`."""
+    """How one stage is fitted: AdamW under a one-cycle schedule."""
 
     epochs: float  # passes over the training photographs, each pass seeing one cached copy of each
     rate: float
-    fresh_rate: float | None = None  # rate of layers without pretrained weights; `rate` if not given
+    fresh_rate: float | None = None  # backbone alone: rate of the classifier, which has no published weights
     batch: int = 64
     weight_decay: float = 0.05
     label_smoothing: float = 0.1
@@ -48,6 +48,7 @@ class Split(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tail: list[str]  # blocks after it that do
     recover: Fit  # stage 2: feature recovery alone
     tune: Fit  # stage 3: with the quantiser, head and tail blocks
+    tail_rate: float  # rate of the tail's blocks, which keep their batch statistics and so bear less
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -17,19 +17,14 @@ Batch = tuple[Tensor, Tensor, Tensor]
 def fit(
     name: str,
     settings: Fit,
-    pretrained: Iterable[nn.Parameter],
-    fresh: Iterable[nn.Parameter],
+    rated: Iterable[tuple[Iterable[nn.Parameter], float]],
     batches: Iterable[Batch],
     steps: int,
     loss_of: Callable[[Batch], Tensor],
     progress: Progress,
 ) -> None:
-    """Lower `loss_of` over the batches, changing the parameters in place."""
-    rates = (settings.rate, settings.fresh_rate or settings.rate)
-    groups: list[dict[str, Any]] = [
-        {"params": list(parameters), "lr": rate} for parameters, rate in zip((pretrained, fresh), rates, strict=True)
-    ]
-    groups = [group for group in groups if group["params"]]
+    """Lower `loss_of` over the batches, changing the parameters in place, each group at the rate beside it."""
+    groups: list[dict[str, Any]] = [{"params": list(parameters), "lr": rate} for parameters, rate in rated]
     optimiser = torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, [group["lr"] for group in groups], total_steps=steps, pct_start=settings.warm_up
