@@ -22,7 +22,11 @@ def run_batch(ownership: Ownership, pid: int, program: str, commands: list[str])
     if not commands:
         return
     child = ownership.popen(
-        [program, "-batch", "-"], in_pid_netns=pid, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [program, "-batch", "-"],
+        in_pid_netns=pid,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     said = child.communicate("\n".join(commands).encode() + b"\n")[0].decode(errors="replace").strip()
     if child.returncode != 0:

@@ -15,7 +15,7 @@ from testbed.documents.resolved import LinkParameters, ResolvedTopology
 from testbed.network.addressing import BRIDGE, PREFIX, Addressing, addressing
 from testbed.network.batch import run_batch
 from testbed.network.errors import NetworkError
-from testbed.network.links import Backend, Counters, NetemLinks, RelayLinks, Wire
+from testbed.network.links import Backend, Counters, NetemLinks, Reading, RelayLinks, Wire
 from testbed.network.namespace import call_in
 from testbed.network.ownership import Ownership
 from testbed.network.processes import process
@@ -56,7 +56,9 @@ class EmulatedNetwork:
         self._mininet: Mininet | None = None
 
     @classmethod
-    def build(cls, topology: ResolvedTopology, shaping: Shaping, ownership: Ownership, *, seed: int = 0) -> EmulatedNetwork:
+    def build(
+        cls, topology: ResolvedTopology, shaping: Shaping, ownership: Ownership, *, seed: int = 0
+    ) -> EmulatedNetwork:
         """Builds a topology. Works in any thread; nothing lies in the machine's own network namespace at any moment.
 
         The nodes' namespaces are held by shells that are children of the calling process and end with it.
@@ -189,7 +191,7 @@ class EmulatedNetwork:
         """Where probes of a link are sent from or received: at its first (0) or second (1) node."""
         wire = self.wire(a, b)
         node, name = wire.ends[side].node, wire.ends[side].name
-        here = [one for one in self._plan.by_node[node] if one.name in (name, BRIDGE)][0]
+        here = next(one for one in self._plan.by_node[node] if one.name in (name, BRIDGE))
         return ProbeEnd(wire.pids[side], here.address, here.name)
 
     def set_link(self, a: str, b: str, up: LinkParameters, down: LinkParameters) -> None:
@@ -210,13 +212,16 @@ class EmulatedNetwork:
         with self._lock:
             return dict(self._set)
 
+    def readings(self) -> dict[tuple[str, str], tuple[Reading, Reading]]:
+        """Each link's two directions as the system has them, and what they have carried since they were built."""
+        with self._lock:
+            return dict(zip(self._wires, self._backend.read([*self._wires.values()]), strict=True))
+
     def counters(self) -> dict[tuple[str, str, str], Counters]:
         """What each direction has carried since it was built, by the link's nodes and `up` or `down`."""
-        with self._lock:
-            counted = self._backend.counters([*self._wires.values()])
         return {
-            (a, b, direction): one
-            for (a, b), both in zip(self._wires, counted, strict=True)
+            (a, b, direction): one.counters
+            for (a, b), both in self.readings().items()
             for direction, one in zip(DIRECTIONS, both, strict=True)
         }
 
@@ -250,7 +255,8 @@ def _routes(plan: Addressing, node: str, congestion_control: str) -> list[str]:
     subnet, the first is used unless a socket is bound to the address of another."""
     lines = []
     for number, interface in enumerate(plan.by_node[node]):
-        route = f"10.{interface.group}.0.0/{PREFIX} dev {interface.name} src {interface.address} congctl {congestion_control}"
+        route = f"10.{interface.group}.0.0/{PREFIX} dev {interface.name} src {interface.address}"
+        route += f" congctl {congestion_control}"
         lines += [
             f"route add {route} metric {number}",
             f"rule add from {interface.address} table {100 + number}",

@@ -35,8 +35,8 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """What a direction was measured to be; null is what could not be measured. Delay is without serialisation; bandwidth is
-    what was delivered over (1 - loss)."""
+    """What a direction was measured to be; null is what could not be measured. Delay is without serialisation; bandwidth
+    is what was delivered over (1 - loss)."""
 
     bandwidth_bps: Interval | None
     delay_ms: Interval | None
@@ -66,8 +66,8 @@ class CertificateEntry(msgspec.Struct, frozen=True):
 def certify(network: EmulatedNetwork, *, effort: float = 1.0) -> list[CertificateEntry]:
     """Measures every direction of every link as it is set now, and leaves their queues empty.
 
-    One-way delay and jitter come from lone packets, bandwidth from the dispersion of trains, loss from both. What misses
-    is measured once more with four times the packets.
+    One-way delay and jitter come from lone packets, bandwidth from the dispersion of trains, loss from both. What
+    misses is measured once more with four times the packets.
 
     Args:
         network: nothing else should be sent over it meanwhile.
@@ -89,7 +89,10 @@ def certify(network: EmulatedNetwork, *, effort: float = 1.0) -> list[Certificat
 
 
 def _measured(
-    network: EmulatedNetwork, directions: Sequence[tuple[tuple[str, str], int, LinkParameters]], effort: float, alpha: float
+    network: EmulatedNetwork,
+    directions: Sequence[tuple[tuple[str, str], int, LinkParameters]],
+    effort: float,
+    alpha: float,
 ) -> list[CertificateEntry]:
     if not directions:
         return []
@@ -97,11 +100,16 @@ def _measured(
     lines = []
     for (link, which, _), probing in zip(directions, probings, strict=True):
         sender, receiver = (network.probe_end(*link, side) for side in (which, 1 - which))
-        lines.append(f"direction {sender.pid} {sender.address} {sender.name} {receiver.pid} {receiver.address} {probing.packets}")
+        lines.append(
+            f"direction {sender.pid} {sender.address} {sender.name} {receiver.pid} {receiver.address} {probing.packets}"
+        )
     for number, probing in enumerate(probings):
         for one in (probing.lone, *probing.trains):
             rest = one.count - one.at_once
-            for first, count, after, together in ((0, one.at_once, 0, one.at_once), (one.at_once, rest, 1, one.together)):
+            for first, count, after, together in (
+                (0, one.at_once, 0, one.at_once),
+                (one.at_once, rest, 1, one.together),
+            ):
                 start_ns, gap_ns = (one.start_s + after * one.gap_s) * 1e9, one.gap_s * 1e9
                 lines.append(
                     f"stream {number} {one.first + first} {count} {one.size} {start_ns:.0f} {gap_ns:.0f} {together}"
@@ -112,7 +120,9 @@ def _measured(
     )
     records, said = child.communicate("\n".join(lines).encode() + b"\n")
     if child.returncode != 0:
-        raise NetworkError(f"the links could not be probed: {said.decode(errors='replace').strip() or child.returncode}")
+        raise NetworkError(
+            f"the links could not be probed: {said.decode(errors='replace').strip() or child.returncode}"
+        )
     times = np.frombuffer(records, dtype=np.int64).reshape(-1, 2)
     entries, at = [], 0
     for (link, which, asked), probing in zip(directions, probings, strict=True):
@@ -134,7 +144,11 @@ def measure(times: Times, probing: Probing, asked: LinkParameters, alpha: float)
     was_sent, arrived = times[:, 0] > 0, times[:, 1] > 0
     sent = int(was_sent.sum())
     loss = binomial_interval(int((was_sent & ~arrived).sum()), sent, alpha) if sent else None
-    rates = [rate for train in probing.trains if (rate := _dispersion(times, train.first, train.count, train.size, probing.settled))]
+    rates = [
+        rate
+        for train in probing.trains
+        if (rate := _dispersion(times, train.first, train.count, train.size, probing.settled))
+    ]
     bandwidth = trimmed_mean_interval(rates, alpha) if len(rates) >= 3 else None
     rate_bps = bandwidth.value if bandwidth else asked.bandwidth_bps
     lone = times[: probing.lone.count][(was_sent & arrived)[: probing.lone.count]]
@@ -164,9 +178,13 @@ def judge(link: tuple[str, str], direction: str, asked: LinkParameters, measured
     tolerance = Tolerance()
     faults, unmeasured = [], []
     if measured.bandwidth_bps is None:
-        unmeasured.append("bandwidth could not be measured: too few packets came, or the queue is too small for a train")
+        unmeasured.append(
+            "bandwidth could not be measured: too few packets came, or the queue is too small for a train"
+        )
     elif abs(measured.bandwidth_bps.value - wanted.bandwidth_bps) > tolerance.bandwidth * wanted.bandwidth_bps:
-        faults.append(f"bandwidth is {measured.bandwidth_bps.value / 1e6:.4g} Mbit/s, asked {wanted.bandwidth_bps / 1e6:.4g}")
+        faults.append(
+            f"bandwidth is {measured.bandwidth_bps.value / 1e6:.4g} Mbit/s, asked {wanted.bandwidth_bps / 1e6:.4g}"
+        )
     if measured.delay_ms is None:
         unmeasured.append("delay and jitter could not be measured: too few packets came")
     elif not math.isclose(measured.delay_ms.value, wanted.delay_ms, rel_tol=0, abs_tol=tolerance.delay_ms):

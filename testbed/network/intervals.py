@@ -25,8 +25,8 @@ def binomial_interval(events: int, n: int, alpha: float) -> Interval:
 
 
 def trimmed_mean_interval(values: Sequence[float], alpha: float, trim: float = 0.25) -> Interval:
-    """The mean without the lowest and highest quarter, which a busy machine spoils, and its interval by Student's t with
-    the winsorised variance (Tukey and McLaughlin, 1963). Needs at least three values."""
+    """The mean without the lowest and highest quarter, which a busy machine spoils, and its interval by Student's t
+    with the winsorised variance (Tukey and McLaughlin, 1963). Needs at least three values."""
     ordered = sorted(values)
     n, cut = len(ordered), int(trim * len(ordered))
     kept = ordered[cut : n - cut]

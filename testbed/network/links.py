@@ -29,8 +29,15 @@ class Counters(msgspec.Struct, frozen=True):
     dropped: int
 
 
+class Reading(NamedTuple):
+    """One direction of a link as the system has it: what it is set to, and what it has carried."""
+
+    parameters: LinkParameters
+    counters: Counters
+
+
 class Wire(NamedTuple):
-    """A link as the backends see it: its number, and at each end the interface and the process holding the namespace."""
+    """A link as the backends see it: its number, its two interfaces, and the processes that hold their namespaces."""
 
     number: int
     ends: tuple[End, End]
@@ -49,8 +56,8 @@ class Backend(Protocol):
     def change(self, wire: Wire, direction: int, link: LinkParameters) -> None:
         """Changes one direction in place."""
 
-    def counters(self, wires: Sequence[Wire]) -> list[tuple[Counters, Counters]]:
-        """The counters of each link's directions."""
+    def read(self, wires: Sequence[Wire]) -> list[tuple[Reading, Reading]]:
+        """How each link's directions are set, and what they have carried."""
 
     def close(self) -> None:
         """Lets go of helpers; the links stay."""
@@ -71,7 +78,9 @@ class NetemLinks:
     def making(self, wire: Wire) -> tuple[list[str], list[str]]:
         """The commands for each end, the second end's first: it makes the pair, which never lies anywhere else."""
         first, second = wire.ends
-        pair = f"link add {second.name} numtxqueues 1 numrxqueues 1 type veth peer name {first.name} netns {wire.pids[0]}"
+        pair = (
+            f"link add {second.name} numtxqueues 1 numrxqueues 1 type veth peer name {first.name} netns {wire.pids[0]}"
+        )
         made = [[*one] for one in ([], [pair])]
         for end, commands in zip(wire.ends, made, strict=True):
             commands += [
@@ -91,7 +100,9 @@ class NetemLinks:
         for wire, (up, down) in zip(wires, asked, strict=True):
             for side, outgoing, arriving in ((0, up, down), (1, down, up)):
                 name = wire.ends[side].name
-                commands.setdefault(wire.pids[side], []).extend(shape.sending(name, outgoing) + shape.receiving(name, arriving))
+                commands.setdefault(wire.pids[side], []).extend(
+                    shape.sending(name, outgoing) + shape.receiving(name, arriving)
+                )
         for pid, lines in commands.items():
             self._at(pid).run(lines)
         for wire, both in zip(wires, asked, strict=True):
@@ -100,8 +111,8 @@ class NetemLinks:
 
     def _check(self, wire: Wire, direction: int, link: LinkParameters) -> None:
         sender, receiver = wire.ends[direction], wire.ends[1 - direction]
-        sent, arrived = self._both(wire, direction)
-        wrong = shape.sending_differs(sent, link) or shape.receiving_differs(arrived, link)
+        found = shape.read_back(*self._both(wire, direction))
+        wrong = "it is not shaped at all" if found is None else shape.difference(found, link)
         if wrong:
             raise NetworkError(f"the link from {sender.node} to {receiver.node} was not shaped as asked: {wrong}")
 
@@ -116,15 +127,18 @@ class NetemLinks:
         self._at(wire.pids[direction]).run(shape.sending_changed(wire.ends[direction].name, link))
         self._at(wire.pids[1 - direction]).run(shape.receiving_changed(wire.ends[1 - direction].name, link))
 
-    def counters(self, wires: Sequence[Wire]) -> list[tuple[Counters, Counters]]:
-        """The counters that the kernel keeps."""
-        return [(self._count(wire, 0), self._count(wire, 1)) for wire in wires]
+    def read(self, wires: Sequence[Wire]) -> list[tuple[Reading, Reading]]:
+        """What the kernel has."""
+        return [(self._read(wire, 0), self._read(wire, 1)) for wire in wires]
 
-    def _count(self, wire: Wire, direction: int) -> Counters:
+    def _read(self, wire: Wire, direction: int) -> Reading:
         sent, arrived = self._both(wire, direction)
+        parameters = shape.read_back(sent, arrived)
+        if parameters is None:
+            raise NetworkError(f"the link between {wire.ends[0].node} and {wire.ends[1].node} is no longer shaped")
         queue = next(qdisc for qdisc in sent if qdisc["kind"] == "bfifo")
         netem = next(qdisc for qdisc in arrived if qdisc["kind"] == "netem")
-        return Counters(netem["bytes"], netem["packets"], queue["drops"] + netem["drops"])
+        return Reading(parameters, Counters(netem["bytes"], netem["packets"], queue["drops"] + netem["drops"]))
 
     def close(self) -> None:
         """Ends the `tc` processes."""
@@ -188,20 +202,27 @@ class RelayLinks:
     def change(self, wire: Wire, direction: int, link: LinkParameters) -> None:
         """Changes one direction in place; what is queued is served at the new rate."""
         self._ask(
-            f"set {wire.number} {direction} {link.bandwidth_bps!r} {round(link.delay_s * 1e9)} {round(link.jitter_s * 1e9)}"
-            f" {link.loss!r} {shape.queue_bytes(link)}"
+            f"set {wire.number} {direction} {link.bandwidth_bps!r} {round(link.delay_s * 1e9)}"
+            f" {round(link.jitter_s * 1e9)} {link.loss!r} {shape.queue_bytes(link)}"
         )
 
-    def counters(self, wires: Sequence[Wire]) -> list[tuple[Counters, Counters]]:
-        """The counters that the relay keeps."""
+    def read(self, wires: Sequence[Wire]) -> list[tuple[Reading, Reading]]:
+        """What the relay has."""
         found = []
         for wire in wires:
             values = self._ask(f"get {wire.number}")
-            up, down = ([int(value) for value in values[first : first + 4]] for first in (5, 15))
-            found.append((Counters(up[0], up[1], up[2] + up[3]), Counters(down[0], down[1], down[2] + down[3])))
+            half = len(values) // 2
+            found.append((_reading(values[:half]), _reading(values[half:])))
         return found
 
     def close(self) -> None:
         """Closes the connection; the relay goes on."""
         with contextlib.suppress(OSError):
             self._socket.close()
+
+
+def _reading(values: list[str]) -> Reading:
+    """One direction of the relay's answer to `get`."""
+    rate, delay, jitter, loss, queue, size, packets, dropped, lost, _backlog = values
+    link = LinkParameters(float(rate), int(delay) / 1e9, int(jitter) / 1e9, float(loss), int(queue))
+    return Reading(link, Counters(int(size), int(packets), int(dropped) + int(lost)))

@@ -23,7 +23,7 @@ class OwnedHost(Host):
 
 
 class OwnedBridge(LinuxBridge):
-    """A Mininet bridge in a namespace of its own; its interfaces are set up by the builder, and go with the namespace."""
+    """A Mininet bridge in a namespace of its own, with which its interfaces go; the builder sets them up."""
 
     _popen = OwnedHost._popen
 

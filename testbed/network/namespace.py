@@ -33,7 +33,9 @@ def _enter(pid: int) -> None:
     try:
         namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise NetworkError(f"cannot enter the network of process {pid}: {error.strerror}; is the testbed still up?") from None
+        raise NetworkError(
+            f"cannot enter the network of process {pid}: {error.strerror}; is the testbed still up?"
+        ) from None
     try:
         _checked(_libc.setns(namespace, _CLONE_NEWNET), f"enter the network of process {pid}")
     finally:
@@ -62,7 +64,7 @@ def _in_thread(enter: Callable[[], None], function: Callable[[], T]) -> T:
         try:
             enter()
             outcome.append(function())
-        except BaseException as error:  # noqa: BLE001 - handed to the caller whole
+        except BaseException as error:
             failure.append(error)
 
     thread = threading.Thread(target=work, name="in a namespace")
@@ -76,15 +78,15 @@ def _in_thread(enter: Callable[[], None], function: Callable[[], T]) -> T:
 def socket_in(
     pid: int,
     family: socket.AddressFamily = socket.AF_INET,
-    type: socket.SocketKind = socket.SOCK_STREAM,  # noqa: A002 - the word of socket.socket
+    type: socket.SocketKind = socket.SOCK_STREAM,
 ) -> socket.socket:
     """A socket that lives in the network namespace of a process, for use in any thread; raises as `call_in` does."""
     return call_in(pid, lambda: socket.socket(family, type))
 
 
 def run_in(pid: int, argv: list[str], hosts_file: Path | None = None) -> NoReturn:
-    """Makes the calling process the command, inside the network namespace of a process: streams, signals and exit status
-    are then the command's own. With a hosts file, that is what it finds as `/etc/hosts`.
+    """Makes the calling process the command, inside the network namespace of a process: streams, signals and exit
+    status are then the command's own. With a hosts file, that is what it finds as `/etc/hosts`.
 
     Call it from a process with one thread.
 

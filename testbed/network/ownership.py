@@ -1,7 +1,7 @@
 """What one testbed owns on one machine: the lock, the journal, the cgroup, and the processes started under them.
 
-Everything lies in `/run/testbed/NAME/MACHINE/`. What is made is written to `journal.jsonl` first, so that `undo` finds it
-whatever crashed and wherever it did.
+Everything lies in `/run/testbed/NAME/MACHINE/`. What is made is written to `journal.jsonl` first, so that `undo` finds
+it whatever crashed and wherever it did.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import IO, Any
 from testbed.network import cgroup
 from testbed.network.errors import AlreadyUpError, AmbiguousError, BusyError, NetworkError, NotRootError, NotUpError
 from testbed.network.native import program
-from testbed.network.processes import process
+from testbed.network.processes import Process, process, with_descendants
 from testbed.network.undo import UndoReport, undo
 
 RUN_FOLDER = Path("/run/testbed")
@@ -95,7 +95,9 @@ class Ownership:
         except BlockingIOError:
             holder = os.pread(lock, 200, 0).decode(errors="replace").strip()
             os.close(lock)
-            raise BusyError(f"testbed {self.name!r} is being worked on by {holder or 'another command'}: try again when it is done") from None
+            raise BusyError(
+                f"testbed {self.name!r} is being worked on by {holder or 'another command'}: try again when it is done"
+            ) from None
         if not path.exists() or not os.path.samestat(path.stat(), os.fstat(lock)):
             os.close(lock)
             raise NotUpError(f"testbed {self.name!r} was taken down")
@@ -149,9 +151,13 @@ class Ownership:
         procs = str(self.group / "cgroup.procs") if self.group else "-"
         return [program("launch"), str(self.journal), procs, str(in_pid_netns or 0), name or Path(argv[0]).name, *argv]
 
-    def popen(self, argv: list[str], *, in_pid_netns: int | None = None, name: str | None = None, **options: Any) -> subprocess.Popen[bytes]:
+    def popen(
+        self, argv: list[str], *, in_pid_netns: int | None = None, name: str | None = None, **options: Any
+    ) -> subprocess.Popen[bytes]:
         """Starts a process of the testbed; the options are those of `subprocess.Popen`."""
-        child: subprocess.Popen[bytes] = subprocess.Popen(self.argv(argv, in_pid_netns=in_pid_netns, name=name), **options)
+        child: subprocess.Popen[bytes] = subprocess.Popen(
+            self.argv(argv, in_pid_netns=in_pid_netns, name=name), **options
+        )
         self._children = [one for one in self._children if one.poll() is None] + [child]
         return child
 
@@ -193,6 +199,16 @@ class Ownership:
     def enter_cgroup(self) -> None:
         """Takes the calling process into the testbed."""
         self.adopt(os.getpid())
+
+    def processes(self) -> dict[Process, str]:
+        """The living processes of the testbed, with the names under which they were recorded, "" if they were not."""
+        recorded = {
+            Process(entry["pid"], entry["start"]): str(entry.get("name", ""))
+            for entry in self.entries()
+            if entry["kind"] == "process" and {"pid", "start"} <= entry.keys()
+        }
+        inside = cgroup.members(self.group) if self.group else set()
+        return {one: recorded.get(one, "") for one in sorted(with_descendants(inside.union(recorded)))}
 
     # The end.
 

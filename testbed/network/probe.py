@@ -18,7 +18,8 @@ _SHAPED = (
     "qdisc add dev trial root handle 1: stab overhead -14 linklayer ethernet htb default 1",
     "class add dev trial parent 1: classid 1:1 htb rate 1mbit burst 1600 cburst 1600",
     "qdisc add dev trial handle ffff: ingress",
-    "filter add dev trial parent ffff: protocol all prio 1 u32 match u32 0 0 action mirred egress redirect dev in-trial",
+    "filter add dev trial parent ffff: protocol all prio 1 u32 match u32 0 0"
+    " action mirred egress redirect dev in-trial",
     "qdisc add dev in-trial root netem rate 1mbit delay 1ms 0.1ms loss 1%",
 )
 _MEND = "use --shaping relay, or a kernel with it (modprobe sch_netem; Debian: apt install linux-image-amd64)"

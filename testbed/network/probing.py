@@ -20,8 +20,8 @@ _TRAIN_RATE = 2000.0 * _CPUS
 
 
 class Stream(msgspec.Struct, frozen=True):
-    """Packets numbered from `first`, of one size in IP bytes: so many at one instant, the others at one mean distance, some
-    at a time."""
+    """Packets numbered from `first`, of one size in IP bytes: so many at one instant, the others at one mean distance,
+    some at a time."""
 
     first: int
     count: int
@@ -71,7 +71,10 @@ def plan(links: Sequence[LinkParameters], effort: float = 1.0) -> tuple[list[Pro
             start_s = at_s + every_s * place / len(wave)
             first = lone[number].count
             together = max(1, min(int(0.002 / serial_s), at_once // 2))  # a sender cannot sleep for microseconds
-            streams = [Stream(first + k * count, count, size, start_s + k * every_s, serial_s, at_once, together) for k in range(trains)]
+            streams = [
+                Stream(first + k * count, count, size, start_s + k * every_s, serial_s, at_once, together)
+                for k in range(trains)
+            ]
             found[number] = Probing(lone[number], tuple(streams), settled)
             longest_s = max(longest_s, (trains + 1) * every_s)
         at_s += longest_s + _longest_wait([links[number] for number in wave])

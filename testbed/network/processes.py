@@ -68,8 +68,10 @@ def send(known: Process, number: signal.Signals) -> None:
         os.close(handle)
 
 
-def end_all(find: Callable[[], set[Process]], grace_s: float = 0.5, patience_s: float = 10.0) -> tuple[int, set[Process]]:
-    """Ends the processes that `find` names, and their descendants: SIGTERM, after the grace SIGKILL, until none is left.
+def end_all(
+    find: Callable[[], set[Process]], grace_s: float = 0.5, patience_s: float = 10.0
+) -> tuple[int, set[Process]]:
+    """Ends the processes that `find` names, and their descendants: SIGTERM, then SIGKILL, until none is left.
 
     The process that calls is spared. Returns how many were ended, and those that outlived SIGKILL for `patience_s`.
     """

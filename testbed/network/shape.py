@@ -1,7 +1,7 @@
 """Link parameters as `tc` commands: a pure function, and its inverse for reading back.
 
-Each direction is shaped in two places. At the sending end HTB holds the queue and lets it out at the link's rate; at the
-receiving end netem, on an `ifb` that the incoming packets pass, gives every packet its own size over rate, then delay,
+Each direction is shaped in two places. At the sending end HTB holds the queue and lets it out at the link's rate; at
+the receiving end netem, on an `ifb` that the incoming packets pass, gives every packet its own size over rate, then delay,
 jitter and loss. HTB alone never delays a lone packet; netem alone keeps the old schedule of what it holds when the rate
 changes. `stab overhead -14` makes both count IP bytes instead of Ethernet frames.
 """
@@ -47,7 +47,9 @@ def _htb_class(link: LinkParameters) -> str:
 
 
 def _netem(link: LinkParameters) -> str:
-    in_flight = link.bandwidth_bps * (link.delay_s + link.jitter_s) / 8 / 28  # packets, were they all as small as can be
+    in_flight = (
+        link.bandwidth_bps * (link.delay_s + link.jitter_s) / 8 / 28
+    )  # packets, were they all as small as can be
     words = f"netem limit {math.ceil(in_flight) + 1000} rate {round(link.bandwidth_bps)}bit"
     words += f" delay {link.delay_s * 1e6:.3f}us {link.jitter_s * 1e6:.3f}us" if link.delay_s or link.jitter_s else ""
     return words + (f" loss random {link.loss * 100:.9g}%" if link.loss else "")
@@ -90,34 +92,32 @@ def receiving_changed(interface: str, link: LinkParameters) -> list[str]:
     return [f"qdisc change dev {incoming(interface)} root handle 1: {_IP_SIZES} {_netem(link)}"]
 
 
-def sending_differs(qdiscs: list[dict[str, Any]], link: LinkParameters) -> str | None:
-    """What a sending interface has (`tc -j qdisc show`) other than it should; None if nothing."""
-    kinds = {qdisc["handle"]: qdisc for qdisc in qdiscs}
-    for handle, kind in (("1:", "htb"), ("10:", "bfifo")):
-        if kinds.get(handle, {}).get("kind") != kind:
-            return f"{kind} is missing"
-    return None if "limit" not in (options := kinds["10:"].get("options", {})) else _differs(
-        "queue", _bytes(options["limit"]), queue_bytes(link), 0
-    )
-
-
-def _bytes(limit: str | int) -> int:
-    return int(str(limit).rstrip("b"))
-
-
-def receiving_differs(qdiscs: list[dict[str, Any]], link: LinkParameters) -> str | None:
-    """What an `ifb` has (`tc -j qdisc show`) other than it should; None if nothing."""
-    netem = next((qdisc["options"] for qdisc in qdiscs if qdisc["kind"] == "netem"), None)
-    if netem is None:
-        return "netem is missing"
+def read_back(sending_qdiscs: list[dict[str, Any]], ifb_qdiscs: list[dict[str, Any]]) -> LinkParameters | None:
+    """The parameters of a direction, from `tc -j qdisc show` of its sending interface and of its `ifb`; None if it is
+    not shaped. The kernel keeps rates in bytes per second, so they may be up to 8 bit/s low."""
+    queue = next((qdisc["options"] for qdisc in sending_qdiscs if qdisc["kind"] == "bfifo"), None)
+    netem = next((qdisc["options"] for qdisc in ifb_qdiscs if qdisc["kind"] == "netem"), None)
+    if queue is None or netem is None or not any(qdisc["kind"] == "htb" for qdisc in sending_qdiscs):
+        return None
     delay = netem.get("delay", {})
-    return (
-        _differs("rate", 8 * netem["rate"]["rate"], link.bandwidth_bps, 8)
-        or _differs("delay", delay.get("delay", 0.0), link.delay_s, 1e-6)
-        or _differs("jitter", delay.get("jitter", 0.0), link.jitter_s, 1e-6)
-        or _differs("loss", netem.get("loss-random", {}).get("loss", 0.0), link.loss, 1e-6)
+    return LinkParameters(
+        bandwidth_bps=8.0 * netem["rate"]["rate"],
+        delay_s=delay.get("delay", 0.0),
+        jitter_s=delay.get("jitter", 0.0),
+        loss=netem.get("loss-random", {}).get("loss", 0.0),
+        queue_bytes=int(str(queue["limit"]).rstrip("b")),
     )
 
 
-def _differs(what: str, found: float, asked: float, tolerance: float) -> str | None:
-    return None if abs(found - asked) <= tolerance else f"{what} is {found:.9g} where {asked:.9g} was asked"
+def difference(found: LinkParameters, asked: LinkParameters) -> str | None:
+    """In what a direction read back differs from what was asked, beyond rounding; None if in nothing."""
+    for what, has, should, rounding in (
+        ("rate", found.bandwidth_bps, asked.bandwidth_bps, 8.0),
+        ("delay", found.delay_s, asked.delay_s, 1e-6),
+        ("jitter", found.jitter_s, asked.jitter_s, 1e-6),
+        ("loss", found.loss, asked.loss, 1e-6),
+        ("queue", found.queue_bytes or 0, queue_bytes(asked), 0.0),
+    ):
+        if abs(has - should) > rounding:
+            return f"{what} is {has:.9g} where {should:.9g} was asked"
+    return None

@@ -15,5 +15,7 @@ def program(name: str) -> str:
     """
     path = Path(__file__).parent / "bin" / name
     if not path.exists():
-        raise NetworkError(f"the program {name!r} is not built: install the package again (pip install .) with a C compiler")
+        raise NetworkError(
+            f"the program {name!r} is not built: install the package again (pip install .) with a C compiler"
+        )
     return str(path)
