@@ -110,7 +110,7 @@ def _imported(name: str) -> Callable[..., Policy]:
         module = importlib.import_module(module_name)
     except Exception as error:  # a user's module may raise anything
         reason = f"{type(error).__name__}: {error}"
-        raise PolicyError(f"policy '{name}': cannot import {module_name} ({reason}); is it on PYTHONPATH?") from error
+        raise PolicyError(f"policy '{name}': cannot import {module_name} ({reason})") from error
     found = getattr(module, class_name, None)
     if not isinstance(found, type):
         raise PolicyError(f"policy '{name}': {module_name} has no class '{class_name}'")

@@ -151,7 +151,7 @@ def open_run(path: Path) -> StoredRun:
         NotARun: the path is no folder, or holds neither `jobs.parquet` nor `jobs.arrow`.
     """
     if not path.is_dir():
-        raise NotARun(f"{path}: no such folder")
+        raise NotARun(f"{path}: not a run: " + ("a run is a folder" if path.exists() else "no such folder"))
     if not any((path / name).exists() for name in ("jobs.parquet", "jobs.arrow")):
         raise NotARun(f"{path}: not a run: it holds neither jobs.parquet nor jobs.arrow")
     return StoredRun(path)

@@ -75,7 +75,11 @@ def test_random_is_uniform_over_what_can_be_reached(observed):
         ("full", {"encoding": "png"}, "'png' is not one of jpeg, raw"),
         ("full", {"edgy": "edge1"}, "unexpected keyword argument 'edgy'"),
         ("fixed", {"split": "layer3"}, "missing 2 required positional arguments: 'kept_channels' and 'bits'"),
-        ("nowhere.at_all:Policy", {}, "cannot import nowhere.at_all .*PYTHONPATH"),
+        (
+            "nowhere.at_all:Policy",
+            {},
+            r"cannot import nowhere.at_all \(ModuleNotFoundError: No module named 'nowhere'\)",
+        ),
         ("collections:Nothing", {}, "collections has no class 'Nothing'"),
         ("collections:OrderedDict", {}, r"no method decide\(observation\)"),
     ],

@@ -55,4 +55,4 @@ def test_what_is_no_run_exits_2_on_stderr(called, tmp_path):
     result = called(tmp_path / "absent")
     assert result.exit_code == 2
     assert result.stdout == ""
-    assert result.stderr == f"{tmp_path / 'absent'}: no such folder\n"
+    assert result.stderr == f"{tmp_path / 'absent'}: not a run: no such folder\n"
