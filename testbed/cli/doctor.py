@@ -8,7 +8,7 @@ import typer
 
 
 def doctor(json: Annotated[bool, typer.Option("--json", help="One JSON value on stdout.")] = False) -> None:
-    """Say what this machine can do and what is missing, with the command that mends it; exit status 1 if it is needed."""
+    """Say what this machine can do and what is missing, with the command that mends it (exit status 1 if needed)."""
     import msgspec
 
     from testbed.network.diagnosis import diagnose

@@ -35,8 +35,8 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """What a direction was measured to be; null is what could not be measured. Delay is without serialisation; bandwidth
-    is what was delivered over (1 - loss)."""
+    """What a direction was measured to be; null is what could not be measured. Delay is without serialisation;
+    bandwidth is what was delivered over (1 - loss)."""
 
     bandwidth_bps: Interval | None
     delay_ms: Interval | None

@@ -119,7 +119,8 @@ class Ownership:
 
     def record_all(self, entries: Iterable[Mapping[str, Any]]) -> None:
         """Writes several things with one write."""
-        text = "".join(json.dumps(entry, separators=(",", ":")) + "\n" for entry in entries).encode()
+        # A line break on both sides: what a crash cut short before must not spoil what follows.
+        text = "".join("\n" + json.dumps(entry, separators=(",", ":")) + "\n" for entry in entries).encode()
         journal = os.open(self.journal, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         try:
             if os.write(journal, text) != len(text):

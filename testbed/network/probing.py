@@ -100,7 +100,7 @@ def _train(link: LinkParameters) -> tuple[int, int, int, int, float]:
     wanted = max(min(0.060 / serial_s, 400.0), min(40.0, 0.3 / serial_s), 8.0, 6 * link.jitter_s / serial_s)
     count = int(min(wanted, 5.0 * room / size))
     at_once = min(at_once, count)
-    count = count if count >= 5 else 0
+    count = count if count >= 5 and room >= 2 * size else 0
     settled = min(count // 2, math.ceil(2 * link.jitter_s / serial_s))
     return size, count, at_once, settled, 1.15 * (count + at_once) * serial_s + 2 * link.jitter_s + 0.030
 

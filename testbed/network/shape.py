@@ -1,9 +1,9 @@
 """Link parameters as `tc` commands: a pure function, and its inverse for reading back.
 
 Each direction is shaped in two places. At the sending end HTB holds the queue and lets it out at the link's rate; at
-the receiving end netem, on an `ifb` that the incoming packets pass, gives every packet its own size over rate, then delay,
-jitter and loss. HTB alone never delays a lone packet; netem alone keeps the old schedule of what it holds when the rate
-changes. `stab overhead -14` makes both count IP bytes instead of Ethernet frames.
+the receiving end netem, on an `ifb` that the incoming packets pass, gives every packet its own size over rate, then
+delay, jitter and loss. HTB alone never delays a lone packet; netem alone keeps the old schedule of what it holds when
+the rate changes. `stab overhead -14` makes both count IP bytes instead of Ethernet frames.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ int main(int argc, char **argv)
 	for (char *c = name; *c; c++)
 		if (*c < ' ' || *c > '~' || *c == '"' || *c == '\\')
 			*c = '?';
-	snprintf(record, sizeof record, "{\"kind\":\"process\",\"pid\":%d,\"start\":%llu,\"name\":\"%s\"}\n",
+	snprintf(record, sizeof record, "\n{\"kind\":\"process\",\"pid\":%d,\"start\":%llu,\"name\":\"%s\"}\n",
 		(int)getpid(), start_time(), name);
 	write_once(argv[1], O_APPEND, record);
 	if (strcmp(argv[2], "-") != 0)

@@ -1,0 +1,23 @@
+"""Leaves out, with the reason, the tests that this machine cannot run."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+
+import pytest
+
+
+@cache
+def _why_no_netem() -> str | None:
+    from testbed.network.probe import netem_fault
+
+    return "needs root, to try netem" if os.geteuid() != 0 else netem_fault()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("root") and os.geteuid() != 0:
+            item.add_marker(pytest.mark.skip(reason="needs root: run the tests through sudo"))
+        elif item.get_closest_marker("netem") and (fault := _why_no_netem()):
+            item.add_marker(pytest.mark.skip(reason=f"this kernel has no netem: {fault}"))
