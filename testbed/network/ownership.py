@@ -20,7 +20,7 @@ from testbed.network import cgroup
 from testbed.network.errors import AlreadyUpError, AmbiguousError, BusyError, NetworkError, NotRootError, NotUpError
 from testbed.network.native import program
 from testbed.network.processes import Process, process, with_descendants
-from testbed.network.undo import UndoReport, undo
+from testbed.network.undo import UndoReport, groups_in, processes_in, undo
 
 RUN_FOLDER = Path("/run/testbed")
 LOCAL = "local"
@@ -72,8 +72,7 @@ class Ownership:
         own = cls(name, machine, None)
         if not own.folder.is_dir():
             raise NotUpError(f"no testbed {name!r} is up" + _those_up())
-        groups = [Path(entry["path"]) for entry in own.entries() if entry["kind"] == "cgroup"]
-        own.group = next((group for group in groups if group.is_dir()), None)
+        own.group = next((group for group in groups_in(own.entries()) if group.is_dir()), None)
         return own
 
     # The lock: who may change the testbed as a whole.
@@ -203,11 +202,7 @@ class Ownership:
 
     def processes(self) -> dict[Process, str]:
         """The living processes of the testbed, with the names under which they were recorded, "" if they were not."""
-        recorded = {
-            Process(entry["pid"], entry["start"]): str(entry.get("name", ""))
-            for entry in self.entries()
-            if entry["kind"] == "process" and {"pid", "start"} <= entry.keys()
-        }
+        recorded = processes_in(self.entries())
         inside = cgroup.members(self.group) if self.group else set()
         return {one: recorded.get(one, "") for one in sorted(with_descendants(inside.union(recorded)))}
 
@@ -221,7 +216,7 @@ class Ownership:
         """
         if self._lock is None and self.folder.is_dir():
             self.acquire()
-        report = undo(self.entries(), self.folder)
+        report = undo(self.entries, self.folder)
         for child in self._children:
             child.poll()
         self.release()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,50 +24,76 @@ class UndoReport(msgspec.Struct):
     failures: list[str] = []
 
 
-def undo(entries: list[dict[str, Any]], folder: Path) -> UndoReport:
-    """Undoes a journal, given oldest first, and removes the testbed's folder last.
+def processes_in(entries: list[dict[str, Any]]) -> dict[Process, str]:
+    """The processes that a journal names, with the names it gives them."""
+    found = {}
+    for entry in entries:
+        match entry:
+            case {"kind": "process", "pid": int(pid), "start": int(start)}:
+                found[Process(pid, start)] = str(entry.get("name", ""))
+    return found
+
+
+def groups_in(entries: list[dict[str, Any]]) -> list[Path]:
+    """The cgroups that a journal names."""
+    return [
+        Path(entry["path"]) for entry in entries if entry["kind"] == "cgroup" and isinstance(entry.get("path"), str)
+    ]
+
+
+def undo(read: Callable[[], list[dict[str, Any]]], folder: Path) -> UndoReport:
+    """Undoes a journal, newest first, and removes the testbed's folder last.
 
     Namespaces and interfaces go with the last process that holds them. Things already gone are passed over; what could
     not be removed is told in `failures`, and the folder then stays, so that it can be tried again.
+
+    Args:
+        read: reads the journal, oldest first; it is read again when a process came in while others were being ended.
+        folder: the testbed's.
     """
     report = UndoReport()
-    recorded = {
-        Process(entry["pid"], entry["start"])
+    for _ in range(5):
+        entries = read()
+        recorded, groups = set(processes_in(entries)), groups_in(entries)
+        ended, immortal = end_all(lambda: recorded.union(*(cgroup.members(group) for group in groups)))  # noqa: B023
+        report.processes += ended
+        report.failures = [f"process {one.pid} outlived SIGKILL" for one in sorted(immortal)]
+        for entry in reversed(entries):
+            try:
+                _undo_one(entry, report)
+            except OSError as error:
+                report.failures.append(f"{entry['kind']} {entry.get('path', '')}: {error.strerror}")
+        if not report.failures:
+            shutil.rmtree(folder, ignore_errors=True)
+            if folder.parent.is_dir() and not any(folder.parent.iterdir()):
+                folder.parent.rmdir()
+            break
+    report.namespaces = [entry["node"] for entry in entries if entry["kind"] == "namespace" and "node" in entry]
+    report.interfaces = [
+        f"{entry['node']}:{entry['name']}"
         for entry in entries
-        if entry["kind"] == "process" and isinstance(entry.get("pid"), int) and isinstance(entry.get("start"), int)
-    }
-    groups = [Path(entry["path"]) for entry in entries if entry["kind"] == "cgroup"]
-    report.processes, immortal = end_all(lambda: recorded.union(*(cgroup.members(group) for group in groups)))
-    report.failures += [f"process {one.pid} outlived SIGKILL" for one in sorted(immortal)]
-    for entry in reversed(entries):
-        try:
-            _undo_one(entry, report)
-        except OSError as error:
-            report.failures.append(f"{entry['kind']} {entry.get('path', '')}: {error.strerror}")
-    if not report.failures:
-        shutil.rmtree(folder, ignore_errors=True)
-        if folder.parent.is_dir() and not any(folder.parent.iterdir()):
-            folder.parent.rmdir()
+        if entry["kind"] == "interface" and {"node", "name"} <= entry.keys()
+    ]
     return report
 
 
 def _undo_one(entry: dict[str, Any], report: UndoReport) -> None:
-    match entry["kind"]:
-        case "namespace":
-            report.namespaces.append(entry["node"])
-        case "interface":
-            report.interfaces.append(f"{entry['node']}:{entry['name']}")
-        case "cgroup":
-            path = Path(entry["path"])
-            if path.is_dir():
-                cgroup.remove(path)
-                report.cgroups.append(str(path))
-        case "file":
-            path = Path(entry["path"])
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            elif path.exists() or path.is_symlink():
-                path.unlink(missing_ok=True)
-            else:
-                return
-            report.files.append(str(path))
+    match entry:
+        case {"kind": "cgroup", "path": str(path)}:
+            if Path(path).is_dir():
+                cgroup.remove(Path(path))
+                report.cgroups.append(path)
+        case {"kind": "file", "path": str(path)}:
+            if _removed(Path(path)):
+                report.files.append(path)
+
+
+def _removed(path: Path) -> bool:
+    """Removes a file, a link, or a folder with all in it; False if there was nothing."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+        return True
+    if path.exists() or path.is_symlink():
+        path.unlink(missing_ok=True)
+        return True
+    return False

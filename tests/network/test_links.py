@@ -170,7 +170,7 @@ def test_nodes_are_set_as_the_topology_says(built: Build) -> None:
 
     def settings() -> list[str]:
         names = ("tcp_slow_start_after_idle", "tcp_no_metrics_save", "conf/all/rp_filter")
-        return [open(f"/proc/sys/net/ipv4/{name}").read().strip() for name in names]  # noqa: SIM115, PTH123
+        return [open(f"/proc/sys/net/ipv4/{name}").read().strip() for name in names]  # noqa: PTH123
 
     assert call_in(network.namespace_pid("dev1"), settings) == ["0", "1", "0"]
     assert call_in(network.namespace_pid("edge1"), lambda: socket.if_nameindex())[1:] == [(2, "eth0")]
