@@ -25,6 +25,8 @@ frozen: [layer1.0, layer1.1, layer1.2, layer2.0, layer2.1]
 backbone:
   - {epochs: 4, rate: 1.e-3, fresh_rate: 1.e-2, batch: 8}
   - {epochs: 1, rate: 1.e-3, batch: 8, mixup: 0.4}
+average: [0.5, 0.5]
+prior: 0.5
 attention: {fit: {epochs: 1, rate: 5.e-3, batch: 8}, sparsity: 0.3}
 splits:
   layer3:

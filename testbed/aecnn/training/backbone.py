@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -78,6 +79,26 @@ def train_backbone(network: ResNet50, features: Features, config: Config, part: 
         progress,
     )
     network.eval()
+
+
+def average(states: Sequence[dict[str, Tensor]], shares: Sequence[float]) -> dict[str, Tensor]:
+    """Weights between those of several parts of one training (model soups, Wortsman et al. 2022)."""
+    return {
+        name: sum((share * state[name] for share, state in zip(shares, states, strict=True)), torch.zeros_like(first))
+        if first.is_floating_point()
+        else first
+        for name, first in states[0].items()
+    }
+
+
+def prior_shift(labels: Tensor, classes: int, strength: float) -> Tensor:
+    """`[classes]` of `strength * log p(class)`: what the classes' shares add to logits (Menon et al. 2021).
+
+    Taken off a classifier's bias it stops favouring classes for their number; added back in the loss it keeps training
+    from putting that favour elsewhere.
+    """
+    counts = torch.bincount(labels, minlength=classes).clamp_min(1)
+    return strength * (counts / counts.sum()).log()
 
 
 def _folded(blocks: list[Bottleneck]) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:

@@ -13,7 +13,7 @@ from testbed.aecnn.attention import importance, most_important
 from testbed.aecnn.compression import CompressedSplit, PointCodec
 from testbed.aecnn.entropy_coder import frequencies_of
 from testbed.aecnn.resnet import ResNet50
-from testbed.aecnn.training.backbone import precision, run_blocks
+from testbed.aecnn.training.backbone import precision, prior_shift, run_blocks
 from testbed.aecnn.training.cache import Features, Progress
 from testbed.aecnn.training.config import Config, Fit
 from testbed.aecnn.training.fitting import Batch, fit
@@ -45,6 +45,7 @@ class SplitTraining:
         self.config = config
         self.settings = config.splits[compressed.split]
         self.progress = progress
+        self.shift = prior_shift(features.labels, network.fc.out_features, config.prior)
 
     def train_attention(self) -> None:
         """Stage 1: attention alone, the network frozen; then every point keeps the channels that matter most."""
@@ -61,7 +62,7 @@ class SplitTraining:
                     features = self._uncompressed(x)
                 weights: Tensor = self.compressed.attention(features)
                 logits = self._frozen_tail(weights * features).float()
-            loss: Tensor = functional.cross_entropy(logits, labels, label_smoothing=settings.fit.label_smoothing)
+            loss: Tensor = self._cross_entropy(logits, labels, settings.fit)
             return loss + settings.sparsity * weights.mean()
 
         self._fit(
@@ -106,7 +107,7 @@ class SplitTraining:
                 logits = self._frozen_tail(recovered).float()
             wanted = attended.float()
             error = functional.mse_loss(recovered.float(), wanted) / wanted.var()
-            return error + functional.cross_entropy(logits, labels)
+            return error + self._cross_entropy(logits, labels, self.settings.recover)
 
         parameters = [parameter for codec in self.compressed.codecs for parameter in codec.recovery.parameters()]
         self._fit("recovery", self.settings.recover, [(parameters, self.settings.recover.rate)], rng, loss_of)
@@ -130,7 +131,7 @@ class SplitTraining:
                 recovered = codec.recovery(codec.quantiser(kept))
                 logits = self.compressed.tail(self.network, recovered).float()
             taught = torch.from_numpy(self.teacher.array[where[:, 0], where[:, 1]].astype(np.float32))
-            hard = functional.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
+            hard = self._cross_entropy(logits, labels, settings)
             return 0.5 * hard + 0.5 * distillation(logits, taught, temperature)
 
         tail = self._parameters(self.settings.tail)
@@ -199,6 +200,9 @@ class SplitTraining:
     def _drawn_point(self, rng: np.random.Generator) -> PointCodec:
         codecs = self.compressed.codecs
         return codecs[int(rng.integers(len(codecs)))]
+
+    def _cross_entropy(self, logits: Tensor, labels: Tensor, settings: Fit) -> Tensor:
+        return functional.cross_entropy(logits + self.shift, labels, label_smoothing=settings.label_smoothing)
 
     def _uncompressed(self, x: Tensor) -> Tensor:
         return run_blocks(self.network, self.names, x)

@@ -58,7 +58,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     width: float
     copies: int  # cached copies of each training photograph: the first plain, the others augmented
     frozen: list[str]  # blocks after the stem that keep their published weights
-    backbone: list[Fit]  # stage 0, one after the other
+    backbone: list[Fit]  # stage 0: parts, each going on from the one before
+    average: list[float]  # share of each part's weights in the backbone
+    prior: float  # how far decisions are freed from the training photographs' unequal classes: 0 not, 1 wholly
     attention: Attention
     splits: dict[str, Split]
     bfloat16: bool = True

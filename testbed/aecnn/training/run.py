@@ -18,8 +18,10 @@ from testbed.aecnn.division import Division, divide
 from testbed.aecnn.photographs import CaltechPhotographs
 from testbed.aecnn.resnet import ResNet50, block_names
 from testbed.aecnn.training.backbone import (
+    average,
     precision,
     prepare_backbone,
+    prior_shift,
     run_blocks,
     train_backbone,
     trainable_blocks,
@@ -79,7 +81,7 @@ class TrainingRun:
         return path
 
     def _train_backbone(self, features: Features) -> None:
-        """Stage 0, each of its parts kept."""
+        """Stage 0, each of its parts kept; then their average, with a bias that favours no class for its number."""
 
         def train(part: int) -> None:
             if part == 0:
@@ -88,6 +90,14 @@ class TrainingRun:
 
         for part in range(len(self.config.backbone)):
             self._stage(f"backbone-{part + 1}", self.network, partial(train, part))
+        parts = [
+            safetensors.torch.load_file(self.output / f"backbone-{part + 1}.safetensors")
+            for part in range(len(self.config.backbone))
+        ]
+        self.network.load_state_dict(average(parts, self.config.average))
+        shift = prior_shift(features.labels, len(self.photographs.classes), self.config.prior)
+        with torch.no_grad():
+            self.network.fc.bias.sub_(shift)
 
     def _cached(self, role: str, copies: int) -> Features:
         def compute(pixels: Tensor) -> Tensor:
