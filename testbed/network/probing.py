@@ -14,7 +14,7 @@ from testbed.network.shape import MTU, queue_bytes
 LONE_SIZE = 40
 """IP bytes of the lone packets that measure delay."""
 _CPUS = min(4, os.cpu_count() or 1)
-_LONE_RATE = 800.0 * _CPUS
+_LONE_RATE = 400.0 * _CPUS
 _TRAIN_RATE = 2000.0 * _CPUS
 """Packets a second, over all links at once: the machine must not become the bottleneck."""
 

@@ -69,7 +69,7 @@ def send(known: Process, number: signal.Signals) -> None:
 
 
 def end_all(
-    find: Callable[[], set[Process]], grace_s: float = 0.5, patience_s: float = 10.0
+    find: Callable[[], set[Process]], grace_s: float = 0.5, patience_s: float = 60.0
 ) -> tuple[int, set[Process]]:
     """Ends the processes that `find` names, and their descendants: SIGTERM, then SIGKILL, until none is left.
 
