@@ -98,6 +98,7 @@ def test_a_killed_run_goes_on_and_ends_as_one_that_was_not(folder: Path, config:
         "recovery after layer3",
     } & set(second)
     assert resumed.read_bytes() == whole.read_bytes()
+    assert run(folder, config, tmp_path / "whole", []).read_bytes() == resumed.read_bytes()  # nothing left to do
 
 
 def test_what_training_leaves_can_be_used(folder: Path, config: Config, tmp_path: Path) -> None:

@@ -140,7 +140,8 @@ class TrainingRun:
         points = [OperatingPoint(name, point.kept_channels, point.bits) for point in settings.points]
         torch.manual_seed(self.config.seed)
         retrained = [*settings.head, *settings.tail]
-        return CompressedSplit(name, self.config.width, points, retrained, original=self.network.original)
+        split = CompressedSplit(name, self.config.width, points, retrained, original=self.network.original)
+        return split.eval()  # stages put into training what they train
 
     def _stage(self, name: str, module: nn.Module, train: Callable[[], None]) -> None:
         path = self.output / f"{name}.safetensors"
