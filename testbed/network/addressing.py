@@ -110,11 +110,15 @@ def addressing(topology: ResolvedTopology) -> Addressing:
                     raise NetworkError(f"a link must end at an access point: {link.a} to {link.b} does not")
                 add(node, f"eth{count}", groups[other])
         ends[link.a, link.b] = (pair[0], pair[1])
-    names = (*topology.access_points, *topology.edges, *topology.devices)
+    by_node: dict[str, list[Interface]] = {
+        name: [] for name in (*topology.access_points, *topology.edges, *topology.devices)
+    }
+    for interface in interfaces:
+        by_node[interface.node].append(interface)
     return Addressing(
         ends=ends,
         interfaces=tuple(interfaces),
-        by_node={name: tuple(i for i in interfaces if i.node == name) for name in names},
+        by_node={name: tuple(own) for name, own in by_node.items()},
         groups=groups,
         ports=_ports(topology, ends, interfaces),
     )

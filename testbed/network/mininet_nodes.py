@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+from concurrent.futures import ThreadPoolExecutor
 from subprocess import Popen
 from typing import Any
 
@@ -62,12 +65,16 @@ def start_nodes(addressing: Addressing, ownership: Ownership) -> Mininet:
     """Starts every node's namespace, with the shell by which Mininet holds it, and tells Mininet of the links."""
     Mininet.inited = True  # its own initialisation would raise limits of the whole machine
     net = Mininet(controller=None, build=False, switch=OwnedBridge, host=OwnedHost, link=ReadyLink)
-    for number, name in enumerate(addressing.by_node, start=1):
-        ownership.record("namespace", node=name)
+    ownership.record_all({"kind": "namespace", "node": name} for name in addressing.by_node)
+
+    def start(number: int, name: str) -> None:
         if name in addressing.groups:
             net.addSwitch(name, inNamespace=True, dpid=f"{number:x}", ownership=ownership)
         else:
             net.addHost(name, ip=None, ownership=ownership)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # most of a node's start is waiting for its shell
+        list(pool.map(start, itertools.count(1), addressing.by_node))
     for (a, b), (end_a, end_b) in addressing.ends.items():
         net.addLink(a, b, intfName1=end_a.name, intfName2=end_b.name)
     for name, interfaces in addressing.by_node.items():

@@ -155,11 +155,7 @@ class Ownership:
         self, argv: list[str], *, in_pid_netns: int | None = None, name: str | None = None, **options: Any
     ) -> subprocess.Popen[bytes]:
         """Starts a process of the testbed; the options are those of `subprocess.Popen`."""
-        child: subprocess.Popen[bytes] = subprocess.Popen(
-            self.argv(argv, in_pid_netns=in_pid_netns, name=name), **options
-        )
-        self._children = [one for one in self._children if one.poll() is None] + [child]
-        return child
+        return subprocess.Popen(self.argv(argv, in_pid_netns=in_pid_netns, name=name), **options)
 
     def spawn(
         self,
@@ -172,7 +168,7 @@ class Ownership:
         in_pid_netns: int | None = None,
     ) -> int:
         """Starts a process of the testbed that outlives the caller; its standard input is empty. Returns its pid."""
-        return self.popen(
+        child = self.popen(
             argv,
             in_pid_netns=in_pid_netns,
             env=env,
@@ -181,7 +177,9 @@ class Ownership:
             stdout=stdout,
             stderr=stderr,
             start_new_session=True,
-        ).pid
+        )
+        self._children.append(child)  # a Popen that is let go while its process lives complains
+        return child.pid
 
     def adopt(self, pid: int) -> None:
         """Takes a running process, with its children to come, into the testbed.

@@ -27,6 +27,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -191,6 +192,10 @@ int main(void)
 	int pid_from, pid_to, home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	unsigned direction, first, count, size, together, packets;
 	long long start, gap, time;
+	struct rlimit files;
+	getrlimit(RLIMIT_NOFILE, &files);
+	files.rlim_cur = files.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &files);
 	while (fgets(line, sizeof line, stdin)) {
 		if (sscanf(line, "direction %d %63s %31s %d %63s %u", &pid_from, from, interface, &pid_to, to, &packets) == 6) {
 			directions = grown(directions, direction_count, sizeof *directions);
