@@ -6,9 +6,11 @@ import contextlib
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +19,15 @@ from typing import Any
 import msgspec
 
 from testbed.network.ownership import Ownership
+from testbed.network.processes import Process, is_alive, process
 
 NAMESPACE = "testbed"
 START_TIMEOUT_S = 60.0
 _LOOPBACK = "127.0.0.1"
 _OBJECT_STORE_BYTES = 80 * 2**20
+_WATCH_PAUSE_S = 0.25
+_INTERRUPTION_S = 20.0
+_DIED = "Ray died; run `testbed down`, then up again"
 
 
 class RayError(Exception):
@@ -33,6 +39,8 @@ class RayHead(msgspec.Struct, frozen=True):
 
     address: str
     token_path: str
+    pid: int  # of the process that the daemons are children of
+    start: int  # its start time, in clock ticks since boot
 
 
 def environment(token_path: Path | str) -> dict[str, str]:
@@ -76,7 +84,10 @@ def start(ownership: Ownership) -> RayHead:
             stderr=subprocess.STDOUT,
         )
     _wait_for_port(port, pid, log)
-    head = RayHead(f"{_LOOPBACK}:{port}", str(token_path))
+    known = process(pid)
+    if known is None:
+        raise RayError(_DIED)
+    head = RayHead(f"{_LOOPBACK}:{port}", str(token_path), known.pid, known.start)
     path = _head_path(folder)
     ownership.record("file", path=str(path))
     path.write_bytes(msgspec.json.encode(head))
@@ -100,25 +111,53 @@ def connected(head: RayHead) -> Iterator[Any]:
     """Ray's module, connected to a head as a driver for the time of the block.
 
     Raises:
-        RayError: it does not answer.
+        RayError: it does not answer, or dies meanwhile.
     """
     os.environ.update(environment(head.token_path))
     import ray
+    from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
+    AuthenticationTokenLoader.instance().reset_cache()  # a process that has met another testbed holds its token
+    watch = _Watch(head)
     try:
-        ray.init(
-            address=head.address,
-            namespace=NAMESPACE,
-            log_to_driver=False,
-            logging_level="critical",
-            configure_logging=True,
-        )
-    except Exception as error:
-        raise RayError(f"Ray at {head.address} does not answer: {error}; run `testbed down`") from error
-    try:
-        yield ray
+        watch.start()
+        try:
+            ray.init(address=head.address, namespace=NAMESPACE, log_to_driver=False, logging_level="critical")
+        except Exception as error:
+            raise RayError(f"Ray at {head.address} does not answer: {error}; run `testbed down`") from error
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
+    except KeyboardInterrupt:
+        if watch.died:
+            raise RayError(_DIED) from None
+        raise
     finally:
-        ray.shutdown()
+        watch.over.set()
+
+
+class _Watch(threading.Thread):
+    """Interrupts the main thread when Ray dies, as its client would wait for minutes; where that is in vain, exits."""
+
+    def __init__(self, head: RayHead) -> None:
+        super().__init__(daemon=True, name="watch over Ray")
+        self._process = Process(head.pid, head.start)
+        self.over = threading.Event()
+        self.died = False
+
+    def run(self) -> None:
+        """Watch until the block is over."""
+        while is_alive(self._process):
+            if self.over.wait(_WATCH_PAUSE_S):
+                return
+        self.died = True
+        main = threading.main_thread().ident
+        if main is not None:
+            signal.pthread_kill(main, signal.SIGINT)
+        if not self.over.wait(_INTERRUPTION_S):
+            print(f"testbed: {_DIED}", file=sys.stderr, flush=True)
+            os._exit(1)
 
 
 def _head_path(folder: Path) -> Path:

@@ -13,9 +13,9 @@ class ProfileRow(msgspec.Struct, frozen=True):
     """What one option was measured to cost and to be worth.
 
     FLOPs count a multiply-add as two. `encode_flops` and `decode_flops` hold the FLOPs of attention and feature
-    recovery, plus the coder's and the JPEG codec's measured seconds times the profile's `reference_flops_per_s`, so that
-    pacing a node at X FLOP/s slows integer work down in the same measure as the network. Seconds are medians of one
-    photograph on one thread.
+    recovery, plus the coder's and the JPEG codec's measured seconds times the profile's `reference_flops_per_s`, so
+    that pacing a node at X FLOP/s slows integer work down in the same measure as the network. Seconds are medians of
+    one photograph on one thread.
     """
 
     option: Option

@@ -61,14 +61,14 @@ class Assembly:
         assembly._network = assembly._actor(NetworkActor, _NETWORK, max_concurrency=4).remote(
             topology.name, msgspec.msgpack.encode(topology), shaping.value, str(board)
         )
-        assembly._nodes = node_addresses(assembly._get(assembly._network.nodes.remote()))
+        assembly._nodes = node_addresses(assembly._get(assembly._network.nodes.remote(), _NETWORK))
         for edge in topology.edges:
             assembly._edges[edge] = assembly._start_edge(edge)
         for host, names in _hosts(topology).items():
             actor = assembly._actor(DeviceActor, host)
             assembly._devices[host] = actor.remote(names, msgspec.msgpack.encode(topology), str(board))
-        for actor in (*assembly._edges.values(), *assembly._devices.values()):
-            assembly._get(actor.pid.remote())
+        for who, actor in (assembly._edges | assembly._devices).items():
+            assembly._get(actor.pid.remote(), who)
         return assembly
 
     @classmethod
@@ -80,7 +80,7 @@ class Assembly:
         """
         assembly = cls(ray, topology, board)
         assembly._network = assembly._found(_NETWORK)
-        assembly._nodes = node_addresses(assembly._get(assembly._network.nodes.remote()))
+        assembly._nodes = node_addresses(assembly._get(assembly._network.nodes.remote(), _NETWORK))
         assembly._devices = {host: assembly._found(host) for host in _hosts(topology)}
         for edge in topology.edges:
             try:
@@ -96,32 +96,34 @@ class Assembly:
 
     def certify(self) -> list[CertificateEntry]:
         """Measure every direction of every link against what it is set to now."""
-        return msgspec.json.decode(self._get(self._network.certify.remote()), type=list[CertificateEntry])
+        return msgspec.json.decode(self._get(self._network.certify.remote(), _NETWORK), type=list[CertificateEntry])
 
     def counters(self) -> dict[tuple[str, str, str], tuple[int, int, int]]:
         """IP bytes and packets that entered each direction of each link, and packets it dropped."""
-        counters: dict[tuple[str, str, str], tuple[int, int, int]] = self._get(self._network.counters.remote())
+        counters: dict[tuple[str, str, str], tuple[int, int, int]] = self._get(
+            self._network.counters.remote(), _NETWORK
+        )
         return counters
 
     def change(self, a: str, b: str, up: LinkChange, down: LinkChange) -> None:
         """Change a link by hand."""
-        self._get(self._network.change.remote(a, b, msgspec.json.encode(up), msgspec.json.encode(down)))
+        self._get(self._network.change.remote(a, b, msgspec.json.encode(up), msgspec.json.encode(down)), _NETWORK)
 
     def prepare(self, spec: RunSpec) -> None:
         """Make everybody ready for a run: edges listen before devices connect."""
         packed = self._ray.put(spec.encode())
         for actors in (self._edges, self._devices):
-            for waiting in [actor.prepare.remote(packed) for actor in actors.values()]:
-                self._get(waiting)
+            for who, waiting in [(who, actor.prepare.remote(packed)) for who, actor in actors.items()]:
+                self._get(waiting, who)
 
     def start(self, events: tuple[LinkEvent | KillEvent, ...], lead_s: float) -> float:
         """Let the run begin so many seconds from now, everywhere; returns that instant (monotonic clock)."""
-        pids = {edge: self._get(actor.pid.remote()) for edge, actor in self._edges.items()}
+        pids = {edge: self._get(actor.pid.remote(), edge) for edge, actor in self._edges.items()}
         start_s = time.monotonic() + lead_s
-        waits = [self._network.play.remote(start_s, msgspec.json.encode(events), pids)]
-        waits += [actor.start.remote(start_s) for actor in self._devices.values()]
-        for waiting in waits:
-            self._get(waiting)
+        waits = {_NETWORK: self._network.play.remote(start_s, msgspec.json.encode(events), pids)}
+        waits |= {host: actor.start.remote(start_s) for host, actor in self._devices.items()}
+        for who, waiting in waits.items():
+            self._get(waiting, who)
         return start_s
 
     def collect(self) -> tuple[list[LedgerRow], bool]:
@@ -130,7 +132,7 @@ class Assembly:
         waits = {host: actor.collect.remote() for host, actor in self._devices.items() if host not in self._lost}
         for host, waiting in waits.items():
             try:
-                more, ended = msgspec.msgpack.decode(self._get(waiting), type=tuple[list[LedgerRow], bool])
+                more, ended = msgspec.msgpack.decode(self._get(waiting, host), type=tuple[list[LedgerRow], bool])
             except AssemblyError as error:
                 self._lost[host] = str(error)
                 continue
@@ -156,7 +158,7 @@ class Assembly:
             if host not in self._lost:
                 try:
                     rows, overruns = msgspec.msgpack.decode(
-                        self._get(actor.finish.remote()), type=tuple[list[LedgerRow], int]
+                        self._get(actor.finish.remote(), host), type=tuple[list[LedgerRow], int]
                     )
                     ending.rows += rows
                     ending.overruns += overruns
@@ -165,11 +167,11 @@ class Assembly:
                     ending.losses.append(str(error))
         for edge, actor in self._edges.items():
             try:
-                ending.overruns += self._get(actor.finish.remote())
+                ending.overruns += self._get(actor.finish.remote(), edge)
             except AssemblyError:  # killed: the next run finds it alive again
                 self._edges[edge] = self._start_edge(edge)
         try:
-            ending.applied = msgspec.json.decode(self._get(self._network.rewind.remote()), type=list[Applied])
+            ending.applied = msgspec.json.decode(self._get(self._network.rewind.remote(), _NETWORK), type=list[Applied])
         except AssemblyError as error:
             ending.losses.append(str(error))
         return ending
@@ -189,14 +191,14 @@ class Assembly:
         except ValueError as error:
             raise AssemblyError(f"the process of {name} is gone; run `testbed down`, then up again") from error
 
-    def _get(self, waiting: Any) -> Any:
+    def _get(self, waiting: Any, who: str) -> Any:
         exceptions = self._ray.exceptions
         try:
             return self._ray.get(waiting)
         except exceptions.RayTaskError as error:
             raise AssemblyError(str(error.cause or error)) from error
         except exceptions.RayError as error:
-            raise AssemblyError(f"a process of the testbed died: {_first_line(error)}") from error
+            raise AssemblyError(f"the process of {who} died: {_first_line(error)}") from error
 
 
 def _hosts(topology: ResolvedTopology) -> dict[str, list[str]]:

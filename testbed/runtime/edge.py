@@ -16,7 +16,7 @@ MAX_QUEUED_JOBS = 1024
 
 
 class Edge:
-    """Serves connections. A job is executed once, however often it is sent: later attempts get the first one's answer."""
+    """Serves connections. A job is executed once, however often it is sent: all attempts get the one answer."""
 
     def __init__(self, name: str, compute: NodeCompute, board: Board) -> None:
         self._compute = compute

@@ -75,7 +75,7 @@ class NetworkActor:
         self._change((a, b), *changes)
 
     def play(self, start_s: float, events: bytes, edges: dict[str, int]) -> None:
-        """Play a run's events from `start_s` on (monotonic clock); `edges` gives the processes for kills. Returns at once.
+        """Begin to play a run's events from `start_s` on (monotonic clock); `edges` gives the processes for kills.
 
         The links as they are now are what a `restore` goes back to, and what `rewind` puts back.
         """

@@ -34,7 +34,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True, tag="job"):
 
 
 class Reply(msgspec.Struct, frozen=True, array_like=True, tag="done"):
-    """An edge's answer: the predicted class or an error, and the instants of the edge's stages (its monotonic clock)."""
+    """An edge's answer: the predicted class or an error, and the instants of its stages (monotonic clock)."""
 
     job_id: int
     predicted: int | None

@@ -50,9 +50,7 @@ def command() -> Command:
 def files(tmp_path: Path) -> Callable[..., tuple[Path, Path]]:
     """Writes a topology and a workload, and names them."""
 
-    def write(
-        name: str = "pair-test", *, policy: str = "greedy", seed: int = 1, events: str = "[]"
-    ) -> tuple[Path, Path]:
+    def write(name: str, *, policy: str = "greedy", seed: int = 1, events: str = "[]") -> tuple[Path, Path]:
         topology, workload = tmp_path / f"{name}.yaml", tmp_path / f"{name}-{abs(hash((policy, seed, events)))}.yaml"
         topology.write_text(PAIR.format(name=name))
         workload.write_text(WORKLOAD.format(policy=policy, seed=seed, events=events))

@@ -10,6 +10,8 @@ from testbed.jobs.ledger import STAGES
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("machine")]
 
+NAME = "pair-test"
+
 
 def only(folder: Path, pattern: str) -> Path:
     (found,) = folder.glob(pattern)
@@ -31,20 +33,22 @@ def assert_balanced(run: Path) -> pd.DataFrame:
 
 
 def test_up_exec_run_down(command, files, machine, tmp_path) -> None:
-    topology, workload = files(policy="[local, full, {name: fixed, split: layer3, kept_channels: 16, bits: 4}, greedy]")
+    topology, workload = files(
+        NAME, policy="[local, full, {name: fixed, split: layer3, kept_channels: 16, bits: 4}, greedy]"
+    )
     before = machine.holdings()
     up = command("up", topology)
     assert "dev1 > ap1" in up.stdout and "up" in up.stdout
     try:
         held = machine.holdings()
         assert held["interfaces"] == before["interfaces"] and held["named namespaces"] == before["named namespaces"]
-        status = json.loads(command("status", "--json").stdout)
+        status = json.loads(command("status", NAME, "--json").stdout)
         assert {"dev1", "dev2", "edge1", "ap1"} <= set(json.dumps(status).replace('"', " ").split())
-        ping = command("exec", "dev1", "--", "ping", "-c", "5", "-i", "0.2", "edge1").stdout
+        ping = command("exec", "--name", NAME, "dev1", "--", "ping", "-c", "5", "-i", "0.2", "edge1").stdout
         assert float(ping.rsplit("=", 1)[1].split("/")[0]) >= 10.4  # least round trip in ms: twice 5.2
-        assert command("exec", "dev1", "--", "sh", "-c", "exit 7", check=False).returncode == 7
+        assert command("exec", "--name", NAME, "dev1", "--", "sh", "-c", "exit 7", check=False).returncode == 7
 
-        done = command("run", workload, "--output", tmp_path / "results")
+        done = command("run", workload, "--name", NAME, "--output", tmp_path / "results")
         assert "greedy" in done.stdout and "VALID" in done.stdout
         runs = {path.name.rsplit("-", 1)[1]: path for path in (tmp_path / "results").iterdir()}
         assert set(runs) == {"local", "full", "fixed", "greedy"}
@@ -62,11 +66,11 @@ def test_up_exec_run_down(command, files, machine, tmp_path) -> None:
             assert manifest["seed"] == 1 and len(manifest["checkpoint_sha256"]) == 64
             assert len(pd.read_parquet(run / "links.parquet")) == 6
     finally:
-        command("down")
+        command("down", NAME)
 
 
 def test_an_edge_killed_in_mid_run_fails_jobs_with_a_reason_and_comes_back(command, files, tmp_path) -> None:
-    topology, workload = files(policy="[full, greedy]", events="[{at: 1 s, kill: edge1}]")
+    topology, workload = files(NAME, policy="[full, greedy]", events="[{at: 1 s, kill: edge1}]")
     command("run", workload, "--topology", topology, "--output", tmp_path / "results")
     full = assert_balanced(only(tmp_path / "results", "*-full"))
     assert (full.loc[full["arrival_s"] < 0.8, "outcome"] == "on_time").all()
@@ -79,14 +83,14 @@ def test_an_edge_killed_in_mid_run_fails_jobs_with_a_reason_and_comes_back(comma
 
 
 def test_the_same_workload_and_seed_give_the_same_run(command, files, tmp_path) -> None:
-    topology, workload = files(policy="random")
+    topology, workload = files(NAME, policy="random")
     command("up", topology)
     try:
         for number in (1, 2):
-            command("run", workload, "--output", tmp_path / str(number))
-        command("run", workload, "--seed", 2, "--output", tmp_path / "3")
+            command("run", workload, "--name", NAME, "--output", tmp_path / str(number))
+        command("run", workload, "--name", NAME, "--seed", 2, "--output", tmp_path / "3")
     finally:
-        command("down")
+        command("down", NAME)
     first, second, other = (assert_balanced(only(tmp_path / number, "*-random")) for number in "123")
     replayed = ["device", "image", "arrival_s", "decision", "encoding", "split", "kept_channels", "bits", "edge"]
     pd.testing.assert_frame_equal(first[replayed], second[replayed])
@@ -98,10 +102,10 @@ def test_the_same_workload_and_seed_give_the_same_run(command, files, tmp_path) 
 
 def test_events_change_the_links_and_the_run_puts_them_back(command, files, tmp_path) -> None:
     events = "[{at: 0.5 s, links: [dev*, ap1], set: {bandwidth: 1 Mbit/s, loss: 3 %}}, {at: 1.5 s, links: [dev1, ap1], restore: true}]"
-    topology, workload = files(policy="full", events=events)
+    topology, workload = files(NAME, policy="full", events=events)
     command("up", topology)
     try:
-        command("run", workload, "--output", tmp_path / "results")
+        command("run", workload, "--name", NAME, "--output", tmp_path / "results")
         run = only(tmp_path / "results", "*-full")
         assert_balanced(run)
         links = pd.read_parquet(run / "links.parquet")
@@ -114,10 +118,10 @@ def test_events_change_the_links_and_the_run_puts_them_back(command, files, tmp_
         asked = {(*entry["link"], entry["direction"]): entry["asked"] for entry in certificate["after"]}
         assert asked["dev2", "ap1", "up"]["bandwidth_bps"] == 10e6
 
-        command("link", "dev2", "ap1", "--set", "bandwidth=2Mbit/s", "--direction", "up")
-        command("run", workload, "--output", tmp_path / "again")
+        command("link", "--name", NAME, "dev2", "ap1", "--set", "bandwidth=2Mbit/s", "--direction", "up")
+        command("run", workload, "--name", NAME, "--output", tmp_path / "again")
         links = pd.read_parquet(only(tmp_path / "again", "*") / "links.parquet")
         found = links[(links["a"] == "dev2") & (links["t_s"] == 0)].set_index("direction")["bandwidth_bps"]
         assert found["up"] == 2e6 and found["down"] == 10e6
     finally:
-        command("down")
+        command("down", NAME)
