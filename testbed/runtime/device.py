@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 
@@ -133,7 +134,11 @@ class Device:
         option, decided_s = decision.option, time.monotonic()
         offloaded = option.kind is not Kind.LOCAL
 
-        async with self._executor.turn(self._compute.expected_s(option, "head", "encode")):
+        expected_s = self._compute.expected_s(option, "head", "encode")
+        turn = (
+            self._executor.turn(expected_s) if expected_s > 0 else contextlib.nullcontext()
+        )  # raw: nothing to compute
+        async with turn:
             started_s = time.monotonic()
             features = await self._compute.head(job.image, option)
             headed_s = time.monotonic()

@@ -1,7 +1,6 @@
 """Testbeds brought up by the real command, and a look at what a machine holds."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -67,7 +66,7 @@ class Machine:
         return {
             "interfaces": {link["ifname"] for link in links},
             "named namespaces": {path.name for path in Path("/run/netns").glob("*")},
-            "namespaces": {os.readlink(path) for path in Path("/proc").glob("[0-9]*/ns/net") if _readable(path)},
+            "namespaces": {str(path.readlink()) for path in Path("/proc").glob("[0-9]*/ns/net") if _readable(path)},
             "testbeds": {path.name for path in Path("/run/testbed").glob("*")},
             "cgroups": {str(path) for path in Path("/sys/fs/cgroup").glob("**/testbed-*")},
             "processes": {
@@ -83,7 +82,7 @@ class Machine:
 
 def _readable(path: Path) -> bool:
     try:
-        os.readlink(path)
+        path.readlink()
     except OSError:
         return False
     return True
