@@ -60,9 +60,7 @@ def main() -> None:
             str(folder / "runs"),
         ]
         subprocess.run([*command, "--topology", str(folder / "topology.yaml")], check=True, stdout=subprocess.DEVNULL)
-        print(
-            f"{'payload':>16} {'bytes':>7} | uplink ms: ideal, p50, p95, within 5 % + 1 ms | overhead of the job ms: p50, p95"
-        )
+        print(f"{'payload':>16} {'bytes':>7} | uplink ms: ideal, p50, p95, in 5 % + 1 ms | job's excess ms: p50, p95")
         for run in sorted((folder / "runs").iterdir()):
             report(pd.read_parquet(run / "jobs.parquet"))
 

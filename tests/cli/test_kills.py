@@ -62,9 +62,9 @@ def strangers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         port = probe.getsockname()[1]
     subprocess.run(["ip", "netns", "add", "stranger"], check=True)
     subprocess.run(["ip", "link", "add", "stranger0", "type", "bridge"], check=True)
+    options = ["--num-cpus=0", "--include-dashboard=false", f"--temp-dir={folder}", "--object-store-memory=80000000"]
     ray = subprocess.Popen(
-        [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--port={port}"]
-        + ["--num-cpus=0", "--include-dashboard=false", f"--temp-dir={folder}", "--object-store-memory=80000000"],
+        [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--port={port}", *options],
         env={**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

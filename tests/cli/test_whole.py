@@ -101,7 +101,8 @@ def test_the_same_workload_and_seed_give_the_same_run(command, files, tmp_path) 
 
 
 def test_events_change_the_links_and_the_run_puts_them_back(command, files, tmp_path) -> None:
-    events = "[{at: 0.5 s, links: [dev*, ap1], set: {bandwidth: 1 Mbit/s, loss: 3 %}}, {at: 1.5 s, links: [dev1, ap1], restore: true}]"
+    poor = "{at: 0.5 s, links: [dev*, ap1], set: {bandwidth: 1 Mbit/s, loss: 3 %}}"
+    events = f"[{poor}, {{at: 1.5 s, links: [dev1, ap1], restore: true}}]"
     topology, workload = files(NAME, policy="full", events=events)
     command("up", topology)
     try:
