@@ -12,6 +12,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -19,7 +20,7 @@ from typing import IO, Any
 from testbed.network import cgroup
 from testbed.network.errors import AlreadyUpError, AmbiguousError, BusyError, NetworkError, NotRootError, NotUpError
 from testbed.network.native import program
-from testbed.network.processes import Process, process, with_descendants
+from testbed.network.processes import Process, is_alive, process, with_descendants
 from testbed.network.undo import UndoReport, groups_in, processes_in, undo
 
 RUN_FOLDER = Path("/run/testbed")
@@ -89,19 +90,26 @@ class Ownership:
             lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except FileNotFoundError:
             raise NotUpError(f"testbed {self.name!r} was taken down") from None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(lock, 200, 0).decode(errors="replace").strip()
-            os.close(lock)
-            raise BusyError(
-                f"testbed {self.name!r} is being worked on by {holder or 'another command'}: try again when it is done"
-            ) from None
+        until = time.monotonic() + 2
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                # A child of a holder that was killed holds the lock too, until it becomes its own program.
+                holder = os.pread(lock, 200, 0).decode(errors="replace").split(" ", 2)
+                if len(holder) < 3 or is_alive(Process(int(holder[0]), int(holder[1]))) or time.monotonic() > until:
+                    os.close(lock)
+                    who = f"process {holder[0]} ({holder[2]})" if len(holder) == 3 else "another command"
+                    message = f"testbed {self.name!r} is being worked on by {who}: try again when it is done"
+                    raise BusyError(message) from None
+                time.sleep(0.005)
         if not path.exists() or not os.path.samestat(path.stat(), os.fstat(lock)):
             os.close(lock)
             raise NotUpError(f"testbed {self.name!r} was taken down")
+        me = process(os.getpid())
         os.ftruncate(lock, 0)
-        os.pwrite(lock, f"process {os.getpid()} ({' '.join(sys.argv)[:120]})".encode(), 0)
+        os.pwrite(lock, f"{os.getpid()} {me.start if me else 0} {' '.join(sys.argv)[:120]}".encode(), 0)
         self._lock = lock
 
     def release(self) -> None:
