@@ -119,12 +119,15 @@ def connected(head: RayHead) -> Iterator[Any]:
 
     AuthenticationTokenLoader.instance().reset_cache()  # a process that has met another testbed holds its token
     watch = _Watch(head)
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         watch.start()
         try:
             ray.init(address=head.address, namespace=NAMESPACE, log_to_driver=False, logging_level="critical")
         except Exception as error:
             raise RayError(f"Ray at {head.address} does not answer: {error}; run `testbed down`") from error
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own handler ends the process, clean-up and all
         try:
             yield ray
         finally:

@@ -22,7 +22,7 @@ links:
 
 WORKLOAD = """
 name: brief
-duration: 2 s
+duration: {duration}
 seed: {seed}
 deadline: 200 ms
 arrivals: {{process: poisson, rate: 5 /s}}
@@ -49,10 +49,10 @@ def command() -> Command:
 def files(tmp_path: Path) -> Callable[..., tuple[Path, Path]]:
     """Writes a topology and a workload, and names them."""
 
-    def write(name: str, *, policy: str = "greedy", seed: int = 1, events: str = "[]") -> tuple[Path, Path]:
-        topology, workload = tmp_path / f"{name}.yaml", tmp_path / f"{name}-{abs(hash((policy, seed, events)))}.yaml"
+    def write(name: str, *, policy: str = "greedy", **fields: object) -> tuple[Path, Path]:
+        topology, workload = tmp_path / f"{name}.yaml", tmp_path / f"{name}-workload.yaml"
         topology.write_text(PAIR.format(name=name))
-        workload.write_text(WORKLOAD.format(policy=policy, seed=seed, events=events))
+        workload.write_text(WORKLOAD.format(policy=policy, **{"seed": 1, "events": "[]", "duration": "2 s", **fields}))
         return topology, workload
 
     return write
