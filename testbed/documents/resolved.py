@@ -85,7 +85,7 @@ class LinkEvent(msgspec.Struct, frozen=True, tag="link"):
     links: tuple[tuple[str, str], ...]
     up: LinkChange | None = None
     down: LinkChange | None = None
-    restore: bool = False  # back to the topology's parameters; up and down are then None
+    restore: bool = False  # back to what the run found; up and down are then None
 
 
 class KillEvent(msgspec.Struct, frozen=True, tag="kill"):

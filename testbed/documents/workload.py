@@ -152,7 +152,7 @@ class Offloading(Model):
         0.0,
         ge=0,
         lt=1,
-        description="Relative error (uniform, plus or minus) of what a policy sees of the links; a fraction.",
+        description="Relative error (lognormal, of mean 1) of the bandwidths and backlogs that a policy sees; a fraction.",
     )
 
     @field_validator("policy")
@@ -193,7 +193,7 @@ class Event(Model):
     at_s: Instant = Field(alias="at", description="When, from the run's start, such as 10 s.")
     links: Pair | None = Field(None, description="The links that `set` or `restore` speaks of, such as [dev*, ap1].")
     set: Change | None = Field(None, description="Parameters to change, such as {bandwidth: 1 Mbit/s, loss: 3 %}.")
-    restore: Literal[True] | None = Field(None, description="true: back to the topology's parameters.")
+    restore: Literal[True] | None = Field(None, description="true: back to the parameters that the run found.")
     kill: NodeName | None = Field(None, description="The edge whose processes are killed.")
 
     @model_validator(mode="after")
