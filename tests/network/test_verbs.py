@@ -50,7 +50,7 @@ def test_ping_agrees_with_the_links(name: str) -> None:
     done = testbed("exec", "--name", name, "dev1", "--", "ping", "-c", "10", "-i", "0.1", "edge1")
     assert done.returncode == 0, done.stderr
     quickest_ms = float(re.search(r"= ([\d.]+)/", done.stdout).group(1))  # type: ignore[union-attr]
-    assert 40 <= quickest_ms <= 42
+    assert 40 <= quickest_ms < 44
     assert "10 received, 0% packet loss" in done.stdout
 
 
