@@ -12,7 +12,7 @@
  * A request that cannot be done is answered "error REASON". Sizes are counted at the IP layer: frame less 14 bytes.
  * A packet waits in the queue (tail drop, bytes), is served for size / rate, may then be lost, is delayed, is delivered.
  * When the rate changes, what is left of the packet being served and all that wait are served at the new rate. No packet
- * overtakes another. It lives until it is killed.
+ * overtakes another. It lives until it is killed; SIGTERM lets it close its TAPs side by side, for each takes a while.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -20,6 +20,7 @@
 #include <linux/if.h>
 #include <linux/if_tun.h>
 #include <math.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -40,7 +41,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ETHERNET = 14, FRAME = 2048, LINKS = 4096, CLIENTS = 64, AT_ONCE = 32 };
+enum { CLOSERS = 32, ETHERNET = 14, FRAME = 2048, LINKS = 4096, CLIENTS = 64, AT_ONCE = 32 };
 static const int64_t NEVER = INT64_MAX;
 
 struct packet {
@@ -76,6 +77,7 @@ static struct link *links;
 static struct direction *heap[2 * LINKS];
 static int heap_size, poller, timer, listener, clients;
 static bool realtime;
+static volatile sig_atomic_t ending;
 
 static int64_t now_ns(void)
 {
@@ -379,6 +381,31 @@ static void welcome(void)
 	clients++;
 }
 
+static void end(int signal)
+{
+	(void)signal;
+	ending = 1;
+}
+
+static void *close_share(void *first)
+{
+	for (int i = (int)(intptr_t)first; i < LINKS; i += CLOSERS)
+		for (int side = 0; links[i].used && side < 2; side++)
+			close(links[i].tap[side]);
+	return NULL;
+}
+
+/* Closing a TAP waits for the kernel to forget it; many waits at once take hardly longer than one. */
+static void close_all(void)
+{
+	pthread_t closers[CLOSERS];
+	int started = 0;
+	while (started < CLOSERS && pthread_create(&closers[started], NULL, close_share, (void *)(intptr_t)started) == 0)
+		started++;
+	for (int i = 0; i < started; i++)
+		pthread_join(closers[i], NULL);
+}
+
 static void die(const char *what)
 {
 	fprintf(stderr, "relay: %s: %s\n", what, strerror(errno));
@@ -399,6 +426,7 @@ int main(int argc, char **argv)
 	setrlimit(RLIMIT_NOFILE, &files);
 	links = calloc(LINKS, sizeof *links);
 	signal(SIGPIPE, SIG_IGN);
+	sigaction(SIGTERM, &(struct sigaction){.sa_handler = end}, NULL);
 	prctl(PR_SET_TIMERSLACK, 1);
 	realtime = sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){.sched_priority = 50}) == 0;
 	mlockall(MCL_CURRENT | MCL_FUTURE);
@@ -416,6 +444,10 @@ int main(int argc, char **argv)
 	epoll_ctl(poller, EPOLL_CTL_ADD, listener, &event);
 
 	int64_t armed = NEVER;
+	sigset_t terminate; /* let in only while waiting, so that it is never missed */
+	sigemptyset(&terminate);
+	sigaddset(&terminate, SIGTERM);
+	sigprocmask(SIG_BLOCK, &terminate, NULL);
 	for (;;) {
 		int64_t next = heap_size ? heap[0]->next : NEVER;
 		if (next != armed) {
@@ -428,7 +460,11 @@ int main(int argc, char **argv)
 			armed = next;
 		}
 		struct epoll_event events[64];
-		int count = epoll_wait(poller, events, 64, -1);
+		sigset_t none;
+		sigemptyset(&none);
+		if (ending)
+			break;
+		int count = epoll_pwait(poller, events, 64, -1, &none);
 		for (int i = 0; i < count; i++) {
 			uint64_t which = events[i].data.u64;
 			if (which >> 32) {
@@ -451,4 +487,6 @@ int main(int argc, char **argv)
 		while (heap_size && heap[0]->next <= now)
 			advance(heap[0], now);
 	}
+	close_all();
+	return 0;
 }
