@@ -59,7 +59,7 @@ def _expected(error: Exception) -> bool:
     """Whether the error says all that a user needs; any other is a fault of this program, and shows where."""
     if isinstance(error, NetworkError | OSError):
         return True
-    return type(error).__name__ in {"RayError", "AssemblyError", "CheckpointError"}  # their modules are slow to import
+    return type(error).__name__ in {"RayError", "AssemblyError"}  # their modules are slow to import
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

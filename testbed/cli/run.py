@@ -51,10 +51,16 @@ def run(
 
 
 def _inputs(workload: Workload, topology: ResolvedTopology, seed: int) -> Inputs:
+    from testbed.aecnn.checkpoint import CheckpointError
+    from testbed.aecnn.photographs import PhotographError
+    from testbed.cli.errors import WrongInputError
     from testbed.cli.progress import bar
     from testbed.workload.inputs import check_policies, draw_inputs, prepare_payloads
 
-    inputs = draw_inputs(workload, topology, seed)
+    try:
+        inputs = draw_inputs(workload, topology, seed)
+    except (CheckpointError, PhotographError) as error:
+        raise WrongInputError(f"model: {error}") from error
     check_policies(workload.policies, inputs.profile, seed)
     with bar("preparing payloads") as progress:
         task = progress.add_task("", total=1.0, visible=False)

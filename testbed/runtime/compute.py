@@ -112,7 +112,7 @@ class RunInputs:
         if self._photographs is None:
             from testbed.aecnn.photographs import open_photographs
 
-            opened = open_photographs(self._images)
+            opened = open_photographs(self._images, self.model().classes)
             self._photographs = {i: RunPhotograph(opened.jpeg(i), opened.pixels(i)) for i in self._indices}
         return self._photographs
 

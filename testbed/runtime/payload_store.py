@@ -134,7 +134,8 @@ def _load(checkpoint: str, images: str) -> None:
     from testbed.aecnn.photographs import open_photographs
 
     torch.set_num_threads(1)
-    _model, _photographs = load_model(checkpoint), open_photographs(images)
+    _model = load_model(checkpoint)
+    _photographs = open_photographs(images, _model.classes)
 
 
 def _prepare_part(folder: Path, indices: list[int]) -> None:

@@ -32,9 +32,10 @@ def draw_inputs(workload: Workload, topology: ResolvedTopology, seed: int) -> In
     """Draw the jobs, and find what they need.
 
     Raises:
-        CheckpointError, OSError: the checkpoint or the photographs cannot be read.
+        CheckpointError, PhotographError: the checkpoint or the photographs cannot be read.
     """
-    photographs = open_photographs(workload.model.images)
+    model = load_model(workload.model.checkpoint)
+    photographs = open_photographs(workload.model.images, model.classes)
     jobs = draw_jobs(
         list(topology.devices),
         workload.arrivals.process,
@@ -44,9 +45,8 @@ def draw_inputs(workload: Workload, topology: ResolvedTopology, seed: int) -> In
         len(photographs),
         seed,
     )
-    profile = load_model(workload.model.checkpoint).profile
     labels = {image: photographs.label(image) for image in sorted({job.image for job in jobs})}
-    return Inputs(jobs, profile, labels, payload_store.folder_for(profile.checkpoint, workload.model.images))
+    return Inputs(jobs, model.profile, labels, payload_store.folder_for(model.sha256, workload.model.images))
 
 
 def prepare_payloads(
