@@ -99,7 +99,7 @@ class Assembly:
         return msgspec.json.decode(self._get(self._network.certify.remote(), _NETWORK), type=list[CertificateEntry])
 
     def counters(self) -> dict[tuple[str, str, str], tuple[int, int, int]]:
-        """IP bytes and packets that entered each direction of each link, and packets it dropped."""
+        """IP bytes and packets that each direction of each link delivered, and packets it dropped."""
         counters: dict[tuple[str, str, str], tuple[int, int, int]] = self._get(
             self._network.counters.remote(), _NETWORK
         )

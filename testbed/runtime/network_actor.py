@@ -66,7 +66,7 @@ class NetworkActor:
         return msgspec.json.encode(certify(self._network))
 
     def counters(self) -> dict[tuple[str, str, str], tuple[int, int, int]]:
-        """For each direction of each link: IP bytes and packets that entered it, and packets it dropped."""
+        """For each direction of each link: IP bytes and packets delivered, and packets dropped."""
         return {key: (c.bytes, c.packets, c.dropped) for key, c in self._network.counters().items()}
 
     def change(self, a: str, b: str, up: bytes, down: bytes) -> None:

@@ -24,7 +24,7 @@ def manifest(
     return {
         "testbed": testbed.__version__,
         "topology": msgspec.to_builtins(topology),
-        "workload": workload.model_dump(mode="json", by_alias=True, exclude_none=True),
+        "workload": workload.document(),
         "policy": msgspec.to_builtins(policy),
         "seed": seed,  # of arrivals, images, seeded policies and estimates alike
         "shaping": shaping,
