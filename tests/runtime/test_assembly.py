@@ -84,7 +84,7 @@ def topology(device: Compute, edge: Compute) -> ResolvedTopology:
         devices={"dev1": ResolvedDevice(("ap1",), device)},
         links=(
             ResolvedLink("dev1", "ap1", LinkParameters(RATE_BPS, DELAY_S), LinkParameters(RATE_BPS, DELAY_S)),
-            ResolvedLink("edge1", "ap1", LinkParameters(1e9), LinkParameters(1e9)),
+            ResolvedLink("edge1", "ap1", LinkParameters(100e6), LinkParameters(100e6)),
         ),
     )
 
