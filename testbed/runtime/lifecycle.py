@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
+import psutil
 
 from testbed.cluster import ray_head
 from testbed.documents.resolved import ResolvedTopology
@@ -18,6 +20,10 @@ from testbed.network.undo import UndoReport
 from testbed.runtime.assembly import Assembly
 
 Tell = Callable[[str], None]
+
+_SETTLE_AT_MOST_S = 20.0
+_SETTLE_STEP_S = 0.5
+_IDLE = 0.1  # of one core
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -49,6 +55,7 @@ def brought_up(topology: ResolvedTopology, shaping: Shaping, *, keep: bool, tell
             tell(f"building {len(topology.links)} links ({shaping.value})")
             assembly = Assembly.bring_up(ray, topology, board, shaping)
             tell("certifying the links")
+            _settle(ownership)
             certificate = assembly.certify()
             _store_certificate(ownership, certificate)
             yield Running(topology, shaping, assembly, certificate)
@@ -87,6 +94,27 @@ def topology_up(name: str | None) -> ResolvedTopology:
         NetworkError: none of that name is up, or it is not whole.
     """
     return read_state(Ownership.open(resolve_name(name))).topology
+
+
+def _settle(ownership: Ownership) -> None:
+    """Wait until what was just started has finished starting: its work would be measured as the links' delay."""
+    deadline_s = time.monotonic() + _SETTLE_AT_MOST_S
+    used_s = _cpu_s(ownership)
+    while time.monotonic() < deadline_s:
+        time.sleep(_SETTLE_STEP_S)
+        before_s, used_s = used_s, _cpu_s(ownership)
+        if used_s - before_s < _IDLE * _SETTLE_STEP_S:
+            return
+
+
+def _cpu_s(ownership: Ownership) -> float:
+    """CPU seconds that the testbed's processes have used."""
+    total_s = 0.0
+    for process in ownership.processes():
+        with contextlib.suppress(psutil.Error):
+            times = psutil.Process(process.pid).cpu_times()
+            total_s += times.user + times.system
+    return total_s
 
 
 def _board_path(ownership: Ownership) -> Path:
