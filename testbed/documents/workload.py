@@ -152,7 +152,7 @@ class Offloading(Model):
         0.0,
         ge=0,
         lt=1,
-        description="Relative error (lognormal, of mean 1) of the bandwidths and backlogs that a policy sees; a fraction.",
+        description="Relative error (lognormal, of mean 1) of the bandwidths and backlogs a policy sees; a fraction.",
     )
 
     @field_validator("policy")

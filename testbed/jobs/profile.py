@@ -6,7 +6,7 @@ from functools import cached_property
 
 import msgspec
 
-from testbed.jobs.decision import Kind, Option
+from testbed.jobs.decision import Option
 
 
 class ProfileRow(msgspec.Struct, frozen=True):
@@ -48,7 +48,3 @@ class Profile(msgspec.Struct, frozen=True, dict=True):
     def by_option(self) -> dict[Option, ProfileRow]:
         """The rows by their option."""
         return {row.option: row for row in self.rows}
-
-    def of_kind(self, kind: Kind) -> tuple[ProfileRow, ...]:
-        """The rows of one kind, in the profile's order."""
-        return tuple(row for row in self.rows if row.option.kind is kind)

@@ -11,7 +11,6 @@ import hashlib
 import multiprocessing
 import os
 import signal
-import zlib
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -54,7 +53,6 @@ class Stored(msgspec.Struct, frozen=True):
     """What one photograph becomes under one option."""
 
     payload: bytes  # empty for local
-    checksum: int  # CRC-32 of the payload
     predicted: int  # class
 
 
@@ -78,9 +76,7 @@ class PayloadStore:
         for part in _parts(folder):
             table = pq.read_table(part, filters=pa.compute.field("image").isin(wanted))
             for row in table.to_pylist():
-                entries[row["image"], _option(row)] = Stored(
-                    row["payload"], zlib.crc32(row["payload"]), row["predicted"]
-                )
+                entries[row["image"], _option(row)] = Stored(row["payload"], row["predicted"])
         return cls(entries)
 
 

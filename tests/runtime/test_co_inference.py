@@ -3,7 +3,6 @@
 import asyncio
 import subprocess
 import time
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,7 +55,7 @@ PAYLOAD = bytes(range(256))
 
 
 def store(payload: bytes) -> PayloadStore:
-    return PayloadStore({(0, SPLIT): Stored(payload, zlib.crc32(payload), 7), (0, LOCAL): Stored(b"", 0, 8)})
+    return PayloadStore({(0, SPLIT): Stored(payload, 7), (0, LOCAL): Stored(b"", 8)})
 
 
 class Always:
