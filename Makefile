@@ -1,6 +1,6 @@
 # Sets the testbed up on a Debian or Ubuntu machine, shows it, and checks it. `make` alone lists the targets.
 #
-# TORCH_INDEX  where pip finds torch, e.g. https://download.pytorch.org/whl/cpu: the CPU build, far smaller than PyPI's
+# TORCH_INDEX  the URL of the index where pip finds torch: PyTorch's own for CPU builds makes it far smaller
 # PYTHON       the Python to use, if not the newest of 3.11 to 3.13 that is found
 
 SHELL := /bin/bash
