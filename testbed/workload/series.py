@@ -7,6 +7,7 @@ from pathlib import Path
 
 from testbed.documents.events import resolve_events
 from testbed.documents.workload import Workload
+from testbed.network.certify import CertificateEntry
 from testbed.reporting.stored_run import StoredRun
 from testbed.runtime.lifecycle import Running, Tell
 from testbed.workload.inputs import Inputs
@@ -33,6 +34,7 @@ def run_series(
     if not certificate:
         tell("certifying the links")
         certificate = running.assembly.certify()
+    _tell_misses(certificate, tell)
     runs = []
     for number, policy in enumerate(workload.policies, 1):
         stored = StoredRun.create(output, workload.name, policy.name)
@@ -41,5 +43,12 @@ def run_series(
         certificate = run(
             running.assembly, workload, events, policy, seed, inputs, certificate, stored, made_from, watch
         )
+        _tell_misses(certificate, tell)
         runs.append(stored)
     return runs
+
+
+def _tell_misses(certificate: list[CertificateEntry], tell: Tell) -> None:
+    for entry in certificate:
+        if not entry.ok:
+            tell(f"warning: {'-'.join(entry.link)} {entry.direction}: {entry.reason}")
