@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from testbed.network.certify import CertificateEntry
+from testbed.network.certify import CertificateEntry, misses
 from testbed.network.intervals import Interval
 
 
@@ -32,9 +32,8 @@ def print_certificate(entries: Sequence[CertificateEntry]) -> None:
             "ok" if entry.ok else "MISS",
         )
     Console(width=None if sys.stdout.isatty() else 100).print(table)
-    for entry in entries:
-        if not entry.ok:
-            print(f"warning: {'-'.join(entry.link)} {entry.direction}: {entry.reason}", file=sys.stderr)
+    for miss in misses(entries):
+        print(f"warning: {miss}", file=sys.stderr)
 
 
 def _pair(asked: float | None, measured: Interval | None, scale: float) -> str:

@@ -63,6 +63,11 @@ class CertificateEntry(msgspec.Struct, frozen=True):
     reason: str | None
 
 
+def misses(entries: Sequence[CertificateEntry]) -> list[str]:
+    """What to tell of a certificate: a line for each direction that is not as it was asked."""
+    return [f"{'-'.join(entry.link)} {entry.direction}: {entry.reason}" for entry in entries if not entry.ok]
+
+
 def certify(network: EmulatedNetwork, *, effort: float = 1.0) -> list[CertificateEntry]:
     """Measures every direction of every link as it is set now, and leaves their queues empty.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from testbed.documents.events import resolve_events
 from testbed.documents.workload import Workload
-from testbed.network.certify import CertificateEntry
+from testbed.network.certify import CertificateEntry, misses
 from testbed.reporting.stored_run import StoredRun
 from testbed.runtime.lifecycle import Running, Tell
 from testbed.workload.inputs import Inputs
@@ -49,6 +49,5 @@ def run_series(
 
 
 def _tell_misses(certificate: list[CertificateEntry], tell: Tell) -> None:
-    for entry in certificate:
-        if not entry.ok:
-            tell(f"warning: {'-'.join(entry.link)} {entry.direction}: {entry.reason}")
+    for miss in misses(certificate):
+        tell(f"warning: {miss}")
