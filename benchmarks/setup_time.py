@@ -18,6 +18,7 @@ import time
 from testbed.documents.resolved import (
     Compute,
     LinkParameters,
+    ResolvedAccessPoint,
     ResolvedDevice,
     ResolvedEdge,
     ResolvedLink,
@@ -30,7 +31,7 @@ def star(hosts: int) -> ResolvedTopology:
     devices = [f"dev{number}" for number in range(1, hosts)]
     return ResolvedTopology(
         "star",
-        ("ap1",),
+        {"ap1": ResolvedAccessPoint()},
         {"edge1": ResolvedEdge("ap1", Compute())},
         {name: ResolvedDevice(("ap1",), Compute()) for name in devices},
         tuple(ResolvedLink(name, "ap1", link, link) for name in ("edge1", *devices)),

@@ -12,6 +12,7 @@ from testbed.documents.resolved import (
     Compute,
     LinkChange,
     LinkParameters,
+    ResolvedAccessPoint,
     ResolvedDevice,
     ResolvedEdge,
     ResolvedLink,
@@ -34,7 +35,7 @@ def resolve(topology: Topology) -> ResolvedTopology:
     both_ways = [_parameters(link) for link in topology.links]
     return ResolvedTopology(
         name=topology.name,
-        access_points=tuple(topology.access_points),
+        access_points={name: ResolvedAccessPoint() for name in topology.access_points},
         edges={name: ResolvedEdge(edge.access_point, _compute(edge.compute)) for name, edge in topology.edges.items()},
         devices=devices,
         links=tuple(ResolvedLink(a, b, *both_ways[index]) for (a, b), index in layout.pairs.items()),

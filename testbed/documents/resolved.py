@@ -5,6 +5,8 @@ These are plain structs, so that they go into state files, manifests and between
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 
@@ -16,6 +18,7 @@ class LinkParameters(msgspec.Struct, frozen=True):
     jitter_s: float = 0.0  # uniform, plus or minus; never reorders
     loss: float = 0.0  # 0 to 1, drawn after the packet has used the link
     queue_bytes: int | None = None  # None: bandwidth times delay, and enough for a burst
+    burst: float | None = None  # mean number of packets lost in a row (Gilbert-Elliott); None: each is lost on its own
 
 
 class LinkChange(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -26,6 +29,7 @@ class LinkChange(msgspec.Struct, frozen=True, omit_defaults=True):
     jitter_s: float | None = None
     loss: float | None = None
     queue_bytes: int | None = None
+    burst: float | None = None
 
     def applied_to(self, old: LinkParameters) -> LinkParameters:
         """The parameters after the change."""
@@ -38,13 +42,51 @@ class LinkChange(msgspec.Struct, frozen=True, omit_defaults=True):
         return LinkChange(*(theirs if own is None else own for own, theirs in pairs))
 
 
+class Schedule(msgspec.Struct, frozen=True, tag="schedule"):
+    """A channel known beforehand: what `steps` and `trace` become."""
+
+    at_s: tuple[float, ...]  # from the run's start, rising; the first is 0
+    changes: tuple[LinkChange, ...]  # one for each instant
+    period_s: float | None = None  # after so long it begins anew; None: the last change stays
+
+
+class Fading(msgspec.Struct, frozen=True, tag="fading"):
+    """A channel that is drawn: every coherence time a new gain, independent of the last, and the Shannon rate with it.
+
+    rate = B log2(1 + P g / (N0 B)), g = |h|² d^-n / L0; |h|² has mean 1, exponential for K = 0 (Rayleigh), else Rician.
+    """
+
+    bandwidth_hz: float  # B
+    distance_m: float  # d
+    path_loss_exponent: float  # n
+    reference_loss_db: float  # L0, at 1 m
+    transmit_power_dbm: float  # P
+    noise_dbm_per_hz: float  # N0
+    coherence_s: float
+    rician_k: float = 0.0  # K, power of the direct path over that of all others
+
+
+Channel = Schedule | Fading
+
+
 class ResolvedLink(msgspec.Struct, frozen=True):
-    """A link between two nodes. `a` is the one named first: `up` is from `a` to `b`."""
+    """A link between two nodes. `a` is the one named first: `up` is from `a` to `b`.
+
+    The parameters are those at rest: before and after runs, and where no channel varies them.
+    """
 
     a: str
     b: str
     up: LinkParameters
     down: LinkParameters
+    up_channel: int | None = None  # which of the topology's channels varies `up` during a run
+    down_channel: int | None = None
+
+
+class ResolvedAccessPoint(msgspec.Struct, frozen=True):
+    """An access point, and the total rate that its links to devices share, both directions together; None: no limit."""
+
+    bandwidth_bps: float | None = None
 
 
 class Compute(msgspec.Struct, frozen=True):
@@ -53,11 +95,26 @@ class Compute(msgspec.Struct, frozen=True):
     flops_per_s: float | None = None
 
 
+class Limits(msgspec.Struct, frozen=True):
+    """What the processes of a node may use of this machine; None: as much as there is."""
+
+    memory_bytes: int | None = None
+    cpus: float | None = None  # cores' worth of time
+
+
+class Tolerance(msgspec.Struct, frozen=True):
+    """How far a link may be from what was asked. The loss asked must lie inside its measured interval."""
+
+    bandwidth: float = 0.03  # of what was asked
+    delay_ms: float = 0.5
+
+
 class ResolvedEdge(msgspec.Struct, frozen=True):
     """An edge: the access point it hangs on, and its compute."""
 
     access_point: str
     compute: Compute
+    limits: Limits = Limits()
 
 
 class ResolvedDevice(msgspec.Struct, frozen=True):
@@ -65,17 +122,21 @@ class ResolvedDevice(msgspec.Struct, frozen=True):
 
     access_points: tuple[str, ...]
     compute: Compute
+    limits: Limits = Limits()
 
 
 class ResolvedTopology(msgspec.Struct, frozen=True):
     """A topology ready to be built."""
 
     name: str
-    access_points: tuple[str, ...]
+    access_points: dict[str, ResolvedAccessPoint]
     edges: dict[str, ResolvedEdge]
     devices: dict[str, ResolvedDevice]
     links: tuple[ResolvedLink, ...]
     congestion_control: str = "cubic"
+    channels: tuple[Channel, ...] = ()  # several links may have the same; each draws its own
+    switch: Literal["bridge", "ovs"] = "bridge"
+    tolerance: Tolerance = Tolerance()
 
 
 class LinkEvent(msgspec.Struct, frozen=True, tag="link"):
@@ -88,11 +149,36 @@ class LinkEvent(msgspec.Struct, frozen=True, tag="link"):
     restore: bool = False  # back to what the run found; up and down are then None
 
 
+class CutEvent(msgspec.Struct, frozen=True, tag="cut"):
+    """From `at_s` to `until_s` from the run's start nothing passes some links, in either direction."""
+
+    at_s: float
+    until_s: float
+    links: tuple[tuple[str, str], ...]
+
+
+class StopEvent(msgspec.Struct, frozen=True, tag="stop"):
+    """At `at_s` a node is switched off: nothing passes its links, and a device or an edge drops its work."""
+
+    at_s: float
+    node: str
+
+
+class StartEvent(msgspec.Struct, frozen=True, tag="start"):
+    """At `at_s` a stopped node is switched on again, with nothing of its work left."""
+
+    at_s: float
+    node: str
+
+
 class KillEvent(msgspec.Struct, frozen=True, tag="kill"):
     """At `at_s` from the run's start, an edge's processes are killed."""
 
     at_s: float
     node: str
+
+
+Event = LinkEvent | CutEvent | StopEvent | StartEvent | KillEvent
 
 
 class PolicySpec(msgspec.Struct, frozen=True):

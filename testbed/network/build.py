@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,10 +16,12 @@ from testbed.documents.resolved import LinkParameters, ResolvedTopology
 from testbed.network.addressing import BRIDGE, PREFIX, Addressing, addressing
 from testbed.network.batch import run_batch
 from testbed.network.errors import NetworkError
-from testbed.network.links import Backend, Counters, NetemLinks, Reading, RelayLinks, Wire
+from testbed.network.links import Air, Backend, Counters, Planned, Reading, Wire
 from testbed.network.namespace import call_in
+from testbed.network.netem import NetemLinks
 from testbed.network.ownership import Ownership
 from testbed.network.processes import process
+from testbed.network.relay import RelayLinks
 from testbed.network.shape import MTU, Shaping
 from testbed.network.state import NodeState, State, read_state, write_state
 
@@ -27,6 +30,22 @@ if TYPE_CHECKING:
 
 DIRECTIONS = ("up", "down")
 """`up` is from the node that a link names first to the second."""
+
+
+class PlannedChange(NamedTuple):
+    """One direction (0: up) of a link, and what it should be from an instant of the monotonic clock on."""
+
+    at_ns: int
+    link: tuple[str, str]
+    direction: int
+    parameters: LinkParameters
+
+
+class AppliedChange(NamedTuple):
+    """A planned change, and when it was applied."""
+
+    planned: PlannedChange
+    applied_ns: int
 
 
 class ProbeEnd(NamedTuple):
@@ -52,6 +71,8 @@ class EmulatedNetwork:
         self._ownership = ownership
         self._wires = _wires(state.topology, plan, {name: node.pid for name, node in state.nodes.items()})
         self._set = {(link.a, link.b): (link.up, link.down) for link in state.topology.links}
+        self._planned: dict[int, PlannedChange] = {}
+        self._count = 0
         self._lock = threading.Lock()
         self._mininet: Mininet | None = None
 
@@ -207,6 +228,46 @@ class EmulatedNetwork:
                     self._backend.change(wire, direction, new)
             self._set[a, b] = (up, down)
 
+    def schedule(self, changes: Sequence[PlannedChange]) -> None:
+        """Has links changed in place at their instants, as `set_link` does; returns before.
+
+        Raises:
+            NetworkError: there is no such link.
+        """
+        with self._lock:
+            planned = []
+            for change in changes:
+                self._planned[self._count] = change
+                wire = self.wire(*change.link)
+                planned.append(Planned(self._count, change.at_ns, wire, change.direction, change.parameters))
+                self._count += 1
+            self._backend.schedule(planned)
+
+    def applied(self) -> list[AppliedChange]:
+        """The scheduled changes that were applied since the last call, in the order in which they were.
+
+        Raises:
+            NetworkError: one was refused.
+        """
+        with self._lock:
+            found = []
+            for number, applied_ns in self._backend.done():
+                change = self._planned.pop(number)
+                both = self._set[change.link]
+                self._set[change.link] = (
+                    (change.parameters, both[1]) if change.direction == 0 else (both[0], change.parameters)
+                )
+                found.append(AppliedChange(change, applied_ns))
+            return found
+
+    def cancel(self) -> list[AppliedChange]:
+        """Forgets what is scheduled and not applied; what was applied since the last call of `applied`."""
+        with self._lock:
+            self._backend.cancel()
+        found = self.applied()
+        self._planned.clear()
+        return found
+
     def links(self) -> dict[tuple[str, str], tuple[LinkParameters, LinkParameters]]:
         """Each link's two directions, `up` and `down`, as they are set now."""
         with self._lock:
@@ -241,9 +302,19 @@ class EmulatedNetwork:
 def _wires(topology: ResolvedTopology, plan: Addressing, pids: dict[str, int]) -> dict[tuple[str, str], Wire]:
     """The links by their nodes, in the topology's order."""
     return {
-        (link.a, link.b): Wire(number, plan.ends[link.a, link.b], (pids[link.a], pids[link.b]))
+        (link.a, link.b): Wire(
+            number, plan.ends[link.a, link.b], (pids[link.a], pids[link.b]), _air(topology, link.a, link.b)
+        )
         for number, link in enumerate(topology.links)
     }
+
+
+def _air(topology: ResolvedTopology, a: str, b: str) -> Air | None:
+    """What a link shares: that of a device does, where its access point has a total rate."""
+    for side, (node, other) in enumerate(((a, b), (b, a))):
+        if other in topology.devices and (total_bps := topology.access_points[node].bandwidth_bps) is not None:
+            return Air(node, side, total_bps, sum(node in device.access_points for device in topology.devices.values()))
+    return None
 
 
 def _ends(plan: Addressing, node: str) -> list[str]:

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from testbed.documents.resolved import LinkParameters
+from testbed.documents.resolved import LinkParameters, Tolerance
 from testbed.network.build import DIRECTIONS, EmulatedNetwork
 from testbed.network.errors import NetworkError
 from testbed.network.intervals import Interval, binomial_interval, quantile_interval, trimmed_mean_interval
@@ -42,13 +42,6 @@ class Measured(msgspec.Struct, frozen=True):
     delay_ms: Interval | None
     jitter_ms: Interval | None
     loss: Interval | None
-
-
-class Tolerance(msgspec.Struct, frozen=True):
-    """How far the measured value may be from what was asked. The loss asked must lie inside its interval."""
-
-    bandwidth: float = 0.03  # of what was asked
-    delay_ms: float = 0.5
 
 
 class CertificateEntry(msgspec.Struct, frozen=True):

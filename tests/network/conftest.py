@@ -12,6 +12,7 @@ import pytest
 from testbed.documents.resolved import (
     Compute,
     LinkParameters,
+    ResolvedAccessPoint,
     ResolvedDevice,
     ResolvedEdge,
     ResolvedLink,
@@ -31,7 +32,7 @@ def star(devices: int, link: LinkParameters, edge: LinkParameters | None = None)
     edge = edge or LinkParameters(100e6, 0.0002)
     return ResolvedTopology(
         name="star",
-        access_points=("ap1",),
+        access_points={"ap1": ResolvedAccessPoint()},
         edges={"edge1": ResolvedEdge("ap1", Compute(2e11))},
         devices={name: ResolvedDevice(("ap1",), Compute(5e9)) for name in names},
         links=(*(ResolvedLink(name, "ap1", link, link) for name in names), ResolvedLink("edge1", "ap1", edge, edge)),

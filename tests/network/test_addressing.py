@@ -8,6 +8,7 @@ from conftest import star
 from testbed.documents.resolved import (
     Compute,
     LinkParameters,
+    ResolvedAccessPoint,
     ResolvedDevice,
     ResolvedEdge,
     ResolvedLink,
@@ -23,7 +24,7 @@ def topology(links: list[tuple[str, str]], access_points: tuple[str, ...], edges
     devices = {a: tuple(b for first, b in links if first == a) for a, _ in links if a.startswith("dev")}
     return ResolvedTopology(
         "t",
-        access_points,
+        {name: ResolvedAccessPoint() for name in access_points},
         {name: ResolvedEdge(at, Compute()) for name, at in edges.items()},
         {name: ResolvedDevice(at, Compute()) for name, at in devices.items()},
         tuple(ResolvedLink(a, b, LINK, LINK) for a, b in links),

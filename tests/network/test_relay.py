@@ -12,7 +12,7 @@ from conftest import star
 
 from testbed.documents.resolved import LinkParameters
 from testbed.network.build import EmulatedNetwork
-from testbed.network.links import RelayLinks
+from testbed.network.relay import RelayLinks
 
 pytestmark = pytest.mark.root
 

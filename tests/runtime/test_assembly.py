@@ -9,6 +9,7 @@ import pytest
 from testbed.documents.resolved import (
     Compute,
     LinkParameters,
+    ResolvedAccessPoint,
     ResolvedDevice,
     ResolvedEdge,
     ResolvedLink,
@@ -79,7 +80,7 @@ def loopback_bytes() -> int:
 def topology(device: Compute, edge: Compute) -> ResolvedTopology:
     return ResolvedTopology(
         name="assembly-test",
-        access_points=("ap1",),
+        access_points={"ap1": ResolvedAccessPoint()},
         edges={"edge1": ResolvedEdge("ap1", edge)},
         devices={"dev1": ResolvedDevice(("ap1",), device)},
         links=(

@@ -11,6 +11,7 @@ import pytest
 from testbed.documents.resolved import (
     Compute,
     LinkParameters,
+    ResolvedAccessPoint,
     ResolvedDevice,
     ResolvedEdge,
     ResolvedLink,
@@ -38,7 +39,7 @@ SPLIT = Option(Kind.SPLIT, "aecnn", OperatingPoint("layer3", 16, 4))
 LINK = LinkParameters(1e9)
 TOPOLOGY = ResolvedTopology(
     name="pair",
-    access_points=("ap1",),
+    access_points={"ap1": ResolvedAccessPoint()},
     edges={"edge1": ResolvedEdge("ap1", Compute(1e9))},
     devices={"dev1": ResolvedDevice(("ap1",), Compute(1e9))},
     links=(ResolvedLink("dev1", "ap1", LINK, LINK), ResolvedLink("edge1", "ap1", LINK, LINK)),

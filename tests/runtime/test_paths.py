@@ -3,6 +3,7 @@ import pytest
 from testbed.documents.resolved import (
     Compute,
     LinkParameters,
+    ResolvedAccessPoint,
     ResolvedDevice,
     ResolvedEdge,
     ResolvedLink,
@@ -14,7 +15,7 @@ from testbed.runtime.paths import Hop, path, reverse, view
 SLOW, FAST = LinkParameters(1e6, 0.005, loss=0.1), LinkParameters(1e8, 0.001, loss=0.5)
 TREE = ResolvedTopology(
     name="tree",
-    access_points=("ap1", "ap2", "ap3"),
+    access_points={name: ResolvedAccessPoint() for name in ("ap1", "ap2", "ap3")},
     edges={"edge1": ResolvedEdge("ap2", Compute(1e9))},
     devices={"dev1": ResolvedDevice(("ap1",), Compute(1e9)), "dev2": ResolvedDevice(("ap3",), Compute(1e9))},
     links=(
