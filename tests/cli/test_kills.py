@@ -1,8 +1,10 @@
-"""SIGKILL of the command, of the network's process and of Ray's, at drawn instants: `down` leaves nothing of ours.
+"""SIGKILL at drawn instants through up, run and down, of the command or of any process of the testbed: `down` leaves
+nothing of ours, and strangers' objects stand.
 
 A few rounds by default; more by hand: TESTBED_KILL_ROUNDS=100 pytest -m kill tests/cli/test_kills.py
 """
 
+import contextlib
 import os
 import random
 import signal
@@ -18,11 +20,21 @@ import pytest
 pytestmark = [pytest.mark.root, pytest.mark.kill, pytest.mark.timeout(3600)]
 
 NAME = "kill-test"
-ROUNDS = int(os.environ.get("TESTBED_KILL_ROUNDS", "1"))
-UP_S, RUN_S = 8.0, 8.0
-"""How long `up` and the first run after it take, about: instants are drawn within."""
+ROUNDS = int(os.environ.get("TESTBED_KILL_ROUNDS", "6"))
+LASTS_S = {"up": 8.0, "run": 8.0, "down": 1.5}
+"""How long each command takes, about: instants are drawn within."""
+PHASES = tuple(LASTS_S)
 
-VICTIMS = {"network": "ray::NetworkActor", "raylet": "/raylet"}
+VICTIMS = {
+    "network": "ray::NetworkActor",
+    "devices": "ray::DeviceActor",
+    "edge": "ray::EdgeActor",
+    "raylet": "/raylet",
+    "gcs": "/gcs_server",
+    "relay": "/relay",
+    "any": "",
+}
+"""Whom to kill, by a word in the command line."""
 
 
 def of_the_testbed(word: str) -> list[int]:
@@ -47,7 +59,8 @@ def kill_at(process: subprocess.Popen[bytes], victim: str, instant_s: float) -> 
     else:
         while process.poll() is None:
             if pids := of_the_testbed(VICTIMS[victim]):
-                os.kill(pids[0], signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(random.Random(instant_s).choice(pids), signal.SIGKILL)
                 break
             time.sleep(0.01)
     process.wait(timeout=120)
@@ -91,20 +104,22 @@ def strangers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         subprocess.run(["rm", "-rf", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("seed", range(ROUNDS))
-@pytest.mark.parametrize("victim", ["command", "network", "raylet"])
-@pytest.mark.parametrize("phase", ["up", "run"])
-def test_down_cleans_up_after_a_kill(strangers, command, files, machine, tmp_path, phase, victim, seed) -> None:
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_down_cleans_up_after_a_kill(strangers, command, files, machine, tmp_path, number) -> None:
+    draw = random.Random(number)
+    phase = PHASES[number % len(PHASES)]
+    victim = "command" if phase == "down" else draw.choice(["command", *VICTIMS])
+    instant_s = draw.uniform(0, LASTS_S[phase])
+    print(f"SIGKILL of {victim} {instant_s:.2f} s into {phase}")
     topology, workload = files(NAME)
-    draw = random.Random(f"{phase} {victim} {seed}")
-    begin = [sys.executable, "-m", "testbed"]
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    if phase == "up":
-        process = subprocess.Popen([*begin, "up", topology], **quiet)
-        kill_at(process, victim, draw.uniform(0, UP_S))
-    else:
+    if phase != "up":
         command("up", topology)
-        process = subprocess.Popen([*begin, "run", workload, "--name", NAME, "--output", tmp_path], **quiet)
-        kill_at(process, victim, draw.uniform(0, RUN_S))
+    arguments = {
+        "up": ["up", topology],
+        "run": ["run", workload, "--name", NAME, "--output", tmp_path],
+        "down": ["down", NAME],
+    }[phase]
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    kill_at(subprocess.Popen([sys.executable, "-m", "testbed", *arguments], **quiet), victim, instant_s)
     command("down", NAME, check=False)  # which has nothing to do where the command undid what it could not finish
-    assert "kill-test" not in machine.holdings()["testbeds"]
+    assert NAME not in machine.holdings()["testbeds"]

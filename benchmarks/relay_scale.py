@@ -1,0 +1,141 @@
+"""The relay with many links at once: each link's rate, the CPU it takes, and a round trip beside busy cores.
+
+Run as root: `python benchmarks/relay_scale.py [--links 100] [--rate 2] [--seconds 10]`. Every link is saturated by a
+TCP flow from its device to the access point; its rate is what the relay delivered, at the IP layer. The round trip is
+measured by `ping` over one more link of the same kind, which carries nothing else, with every core kept busy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import selectors
+import socket
+import statistics
+import subprocess
+import threading
+import time
+
+from busy import busy_cores, cpu_seconds
+
+from testbed.documents.resolved import (
+    Compute,
+    LinkParameters,
+    ResolvedAccessPoint,
+    ResolvedDevice,
+    ResolvedEdge,
+    ResolvedLink,
+    ResolvedTopology,
+)
+from testbed.network.build import EmulatedNetwork
+from testbed.network.namespace import socket_in
+from testbed.network.ownership import Ownership
+from testbed.network.shape import Shaping
+
+
+def star(links: int, bandwidth_bps: float, delay_s: float) -> ResolvedTopology:
+    link = LinkParameters(bandwidth_bps, delay_s)
+    names = [f"dev{number}" for number in range(1, links + 1)]
+    return ResolvedTopology(
+        "relay-scale",
+        {"ap1": ResolvedAccessPoint()},
+        {"edge1": ResolvedEdge("ap1", Compute())},
+        {name: ResolvedDevice(("ap1",), Compute()) for name in names},
+        tuple(ResolvedLink(name, "ap1", link, link) for name in (*names, "edge1")),
+    )
+
+
+class Flows:
+    """A saturating TCP flow from each of some devices to the access point, pumped by one thread."""
+
+    def __init__(self, network: EmulatedNetwork, devices: list[str]) -> None:
+        self._ending = threading.Event()
+        self._selector = selectors.DefaultSelector()
+        listener = socket_in(network.namespace_pid("ap1"))
+        listener.bind((network.address("ap1"), 0))
+        listener.listen(len(devices))
+        for device in devices:
+            sender = socket_in(network.namespace_pid(device))
+            sender.connect(listener.getsockname())
+            receiver, _ = listener.accept()
+            for end, event in ((sender, selectors.EVENT_WRITE), (receiver, selectors.EVENT_READ)):
+                end.setblocking(False)
+                self._selector.register(end, event)
+        listener.close()
+        self._thread = threading.Thread(target=self._pump)
+        self._thread.start()
+
+    def _pump(self) -> None:
+        full = bytes(65536)
+        while not self._ending.is_set():
+            for key, event in self._selector.select(0.1):
+                end = key.fileobj
+                assert isinstance(end, socket.socket)
+                try:
+                    if event & selectors.EVENT_WRITE:
+                        end.send(full)
+                    else:
+                        end.recv(1 << 20)
+                except BlockingIOError:
+                    pass
+            time.sleep(0.005)
+
+    def stop(self) -> None:
+        self._ending.set()
+        self._thread.join()
+        for key in list(self._selector.get_map().values()):
+            assert isinstance(key.fileobj, socket.socket)
+            key.fileobj.close()
+
+
+def round_trips_ms(network: EmulatedNetwork, device: str, count: int) -> list[float]:
+    """Round trips between a device and the access point."""
+    argv = ["ping", "-n", "-i", "0.02", "-c", str(count), network.address("ap1")]
+    inside = ["nsenter", f"--net=/proc/{network.namespace_pid(device)}/ns/net", *argv]
+    said = subprocess.run(inside, capture_output=True, text=True, check=True).stdout
+    return [float(found) for found in re.findall(r"time=([0-9.]+) ms", said)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--links", type=int, default=100)
+    parser.add_argument("--rate", type=float, default=2.0, help="Mbit/s")
+    parser.add_argument("--seconds", type=float, default=10.0)
+    asked = parser.parse_args()
+    ownership = Ownership.create(f"bench-{os.getpid()}")
+    try:
+        network = EmulatedNetwork.build(star(asked.links, asked.rate * 1e6, 0.010), Shaping.RELAY, ownership)
+        relay = [one.pid for one, name in ownership.processes().items() if name == "relay"]
+        devices = [f"dev{number}" for number in range(1, asked.links + 1)]
+        flows = Flows(network, devices)
+        time.sleep(3)  # every queue fills
+        before, used_s, began_s = network.counters(), cpu_seconds(relay), time.monotonic()
+        time.sleep(asked.seconds)
+        after, used_s, took_s = network.counters(), cpu_seconds(relay) - used_s, time.monotonic() - began_s
+        flows.stop()
+        rates = [
+            (after[name, "ap1", "up"].bytes - before[name, "ap1", "up"].bytes) * 8 / took_s / 1e6 for name in devices
+        ]
+        off = [abs(rate / asked.rate - 1) for rate in rates]
+        print(
+            f"{asked.links} links of {asked.rate:g} Mbit/s, all saturated: {min(rates):.3f} to {max(rates):.3f} Mbit/s,"
+            f" median {statistics.median(rates):.3f}, the worst off by {max(off):.2%};"
+            f" relay {used_s / took_s:.0%} of a core"
+        )
+        flows = Flows(network, devices)
+        with busy_cores():
+            loaded = sorted(round_trips_ms(network, "edge1", 500))
+        flows.stop()
+        with busy_cores():
+            alone = sorted(round_trips_ms(network, "edge1", 500))
+        for what, times in (("all links saturated", loaded), ("the links idle", alone)):
+            p50, p99 = (times[int(share * (len(times) - 1))] for share in (0.5, 0.99))
+            print(f"round trip, 20 ms asked, {os.cpu_count()} busy cores, {what}: p50 {p50:.2f} ms, p99 {p99:.2f} ms")
+        network.stop()
+    finally:
+        assert not ownership.undo().failures
+
+
+if __name__ == "__main__":
+    main()
