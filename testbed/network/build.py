@@ -16,7 +16,7 @@ from testbed.documents.resolved import LinkParameters, ResolvedTopology
 from testbed.network.addressing import BRIDGE, PREFIX, Addressing, addressing
 from testbed.network.batch import run_batch
 from testbed.network.errors import NetworkError
-from testbed.network.links import Air, Backend, Counters, Planned, Reading, Wire
+from testbed.network.links import Air, AppliedChange, Backend, Counters, Planned, PlannedChange, Reading, Wire
 from testbed.network.namespace import call_in
 from testbed.network.netem import NetemLinks
 from testbed.network.ownership import Ownership
@@ -30,22 +30,6 @@ if TYPE_CHECKING:
 
 DIRECTIONS = ("up", "down")
 """`up` is from the node that a link names first to the second."""
-
-
-class PlannedChange(NamedTuple):
-    """One direction (0: up) of a link, and what it should be from an instant of the monotonic clock on."""
-
-    at_ns: int
-    link: tuple[str, str]
-    direction: int
-    parameters: LinkParameters
-
-
-class AppliedChange(NamedTuple):
-    """A planned change, and when it was applied."""
-
-    planned: PlannedChange
-    applied_ns: int
 
 
 class ProbeEnd(NamedTuple):

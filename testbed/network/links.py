@@ -46,6 +46,22 @@ class Wire(NamedTuple):
     air: Air | None = None
 
 
+class PlannedChange(NamedTuple):
+    """One direction (0: up) of a link, and what it should be from an instant of the monotonic clock on."""
+
+    at_ns: int
+    link: tuple[str, str]
+    direction: int
+    parameters: LinkParameters
+
+
+class AppliedChange(NamedTuple):
+    """A planned change, and when it was applied."""
+
+    planned: PlannedChange
+    applied_ns: int
+
+
 class Planned(NamedTuple):
     """A change of one direction that is to be applied at an instant of the monotonic clock."""
 
