@@ -5,20 +5,28 @@
  * It listens on a unix socket (SOCK_SEQPACKET, mode 0600); each request is one packet of text and has one answer:
  *
  *   add LINK PID_A TAP_A PID_B TAP_B SEED     make the TAPs in those processes' network namespaces  -> ok
- *   set LINK DIRECTION RATE DELAY JITTER LOSS QUEUE     bit/s, ns, ns, 0 to 1, bytes; 0 is A to B     -> ok
- *   get LINK        -> ok and for each direction RATE DELAY JITTER LOSS QUEUE BYTES PACKETS DROPPED LOST BACKLOG
+ *   air LINK AIR RATE                         both directions share the AIR with others; bit/s, all together  -> ok
+ *   set LINK DIRECTION RATE DELAY JITTER LOSS BURST QUEUE
+ *                   bit/s, ns, ns, 0 to 1, packets lost in a row (0: each on its own), bytes; 0 is A to B  -> ok
+ *   get LINK        -> ok and for each direction RATE DELAY JITTER LOSS BURST QUEUE BYTES PACKETS DROPPED LOST BACKLOG
+ *   plan CHANGES    each a `struct change` as it lies in memory; all are taken, or none is  -> ok
+ *   done            -> ok and a `struct applied` for each change applied since the last answer, RECORDS at the most
+ *   cancel          forget what is planned and not applied  -> ok
  *   hello           -> ok realtime | ok ordinary
  *
  * A request that cannot be done is answered "error REASON". Sizes are counted at the IP layer: frame less 14 bytes.
- * A packet waits in the queue (tail drop, bytes), is served for size / rate, may then be lost, is delayed, is delivered.
- * When the rate changes, what is left of the packet being served and all that wait are served at the new rate. No packet
- * overtakes another. It lives until it is killed; SIGTERM lets it close its TAPs side by side, for each takes a while.
+ * A packet waits in the queue (tail drop, bytes), is served for size / rate, where the air is shared waits for its turn
+ * there (still a part of the backlog that the queue bounds) and is served for size / the air's rate, may then be lost, is
+ * delayed, is delivered. When the rate changes, what is left of the packet being served and all that wait are served at
+ * the new rate. No packet overtakes another. Plans belong to the connection that made them and are forgotten with it.
+ * It lives until it is killed; SIGTERM lets it close its TAPs side by side, for each takes a while.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
+#include <linux/sockios.h>
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
@@ -36,13 +44,26 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/timerfd.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { CLOSERS = 32, ETHERNET = 14, FRAME = 2048, LINKS = 4096, CLIENTS = 64, AT_ONCE = 32 };
+enum { MESSAGE = 65536, PLANS = 1000000, QUANTUM = 1500, RECORDS = 4000, TAP_QUEUE = 4000 };
 static const int64_t NEVER = INT64_MAX;
+
+/* Something that happens at an instant. */
+struct timed {
+	int64_t when;
+	uint64_t order; /* among those of one instant */
+	void (*happen)(struct timed *self, int64_t now);
+	int at; /* place in its heap, -1 if none */
+};
+
+struct heap {
+	struct timed **items; /* the first is the next to happen */
+	int count;
+};
 
 struct packet {
 	struct packet *next;
@@ -55,16 +76,40 @@ struct fifo {
 	struct packet *head, **tail;
 };
 
+/* Serves one packet at a time. */
+struct server {
+	double left; /* bits of the packet that are still to be served at `since` */
+	int64_t since, done; /* done: NEVER if idle */
+};
+
+struct parameters {
+	double rate; /* bit/s; 0: not set yet */
+	int64_t delay, jitter; /* ns */
+	double loss, burst; /* 0 to 1; packets lost in a row, 0: each is lost on its own */
+	int64_t limit; /* bytes */
+};
+
 struct direction {
-	double rate, loss; /* bit/s; 0 to 1 */
-	int64_t delay, jitter, limit; /* ns, ns, bytes */
-	struct fifo queue, flight; /* waiting or being served; under way */
-	int64_t backlog; /* bytes in the queue, the packet being served among them */
-	double left; /* bits of the first packet in the queue that are still to be served at `since` */
-	int64_t since, last_due, next; /* next: when this direction must be looked at again */
-	uint64_t random, bytes, packets, dropped, lost;
+	struct timed timed;
+	struct parameters is;
+	struct server server;
+	struct fifo queue, waiting, flight; /* waiting or being served; the same of the air; under way */
+	int64_t backlog; /* bytes in the queue and waiting for the air, those being served among them */
+	int64_t last_due;
+	struct air *air; /* NULL: its own */
+	struct direction *following; /* whose turn it is next in the air */
+	int credit; /* bytes that it may still send in its turn */
+	bool bad; /* the state of the Gilbert-Elliott chain */
 	int out; /* the TAP it delivers to */
-	int at; /* place in the heap, -1 if none */
+	uint64_t random, bytes, packets, dropped, lost;
+};
+
+/* What several directions share, by deficit round-robin (Shreedhar and Varghese, 1995). */
+struct air {
+	struct timed timed;
+	double rate; /* bit/s; 0: not there */
+	struct server server;
+	struct direction *turn, *last; /* those with a packet waiting; the first is being served */
 };
 
 struct link {
@@ -73,9 +118,30 @@ struct link {
 	struct direction direction[2]; /* 0: from tap[0] to tap[1] */
 };
 
+struct change {
+	int64_t number, when; /* ns of CLOCK_MONOTONIC */
+	int32_t link, direction;
+	struct parameters to;
+};
+
+struct applied {
+	int64_t number, when;
+};
+
+struct plan {
+	struct timed timed;
+	struct change change;
+	struct plan *next_free;
+};
+
 static struct link *links;
-static struct direction *heap[2 * LINKS];
-static int heap_size, poller, timer, listener, clients;
+static struct air *airs;
+static struct heap work, planned;
+static struct plan *plans, *free_plan; /* the first `plans_used` are planned or free */
+static int plans_used;
+static struct applied *applied; /* a ring */
+static uint64_t applied_first, applied_end, plan_count;
+static int poller, listener, clients, planner = -1; /* planner: the client whose plans these are */
 static bool realtime;
 static volatile sig_atomic_t ending;
 
@@ -99,38 +165,70 @@ static double uniform(struct direction *d)
 	return (splitmix(&d->random) >> 11) * 0x1p-53;
 }
 
-/* The heap of directions by `next`. */
+/* Heaps. */
 
-static void place(struct direction *d, int i)
+static bool before(const struct timed *a, const struct timed *b)
 {
-	heap[i] = d;
-	d->at = i;
+	return a->when != b->when ? a->when < b->when : a->order < b->order;
 }
 
-static void reschedule(struct direction *d, int64_t next)
+static void place(struct heap *h, struct timed *t, int i)
 {
-	d->next = next;
-	if (d->at < 0) {
-		if (next == NEVER)
-			return;
-		place(d, heap_size++);
-	}
-	int i = d->at;
-	while (i > 0 && heap[(i - 1) / 2]->next > next) {
-		place(heap[(i - 1) / 2], i);
+	h->items[i] = t;
+	t->at = i;
+}
+
+/* Puts in its place the `t` whose place may be `i`. */
+static void sift(struct heap *h, struct timed *t, int i)
+{
+	while (i > 0 && before(t, h->items[(i - 1) / 2])) {
+		place(h, h->items[(i - 1) / 2], i);
 		i = (i - 1) / 2;
 	}
 	for (;;) {
 		int child = 2 * i + 1;
-		if (child + 1 < heap_size && heap[child + 1]->next < heap[child]->next)
+		if (child + 1 < h->count && before(h->items[child + 1], h->items[child]))
 			child++;
-		if (child >= heap_size || heap[child]->next >= next)
+		if (child >= h->count || !before(h->items[child], t))
 			break;
-		place(heap[child], i);
+		place(h, h->items[child], i);
 		i = child;
 	}
-	place(d, i);
+	place(h, t, i);
 }
+
+static void reschedule(struct heap *h, struct timed *t, int64_t when)
+{
+	if (t->at >= 0 && t->when == when)
+		return;
+	t->when = when;
+	if (t->at < 0 && when == NEVER)
+		return;
+	sift(h, t, t->at < 0 ? h->count++ : t->at);
+}
+
+static void take_first(struct heap *h)
+{
+	h->items[0]->at = -1;
+	if (--h->count)
+		sift(h, h->items[h->count], 0);
+}
+
+static struct timed *next_to_happen(void)
+{
+	static struct timed nothing = {.when = INT64_MAX};
+	struct timed *a = work.count ? work.items[0] : &nothing, *b = planned.count ? planned.items[0] : &nothing;
+	return b->when < a->when ? b : a;
+}
+
+/* Lets everything happen, in its order, that should have until now. */
+static void catch_up(int64_t now)
+{
+	for (struct timed *t; (t = next_to_happen())->when <= now;)
+		t->happen(t, now);
+}
+
+/* Packets. */
 
 static void fifo_push(struct fifo *f, struct packet *p)
 {
@@ -146,88 +244,243 @@ static struct packet *fifo_pop(struct fifo *f)
 	return p;
 }
 
-/* When the packet at the head of the queue has been served. */
-static int64_t served_at(const struct direction *d)
+static int size_of(const struct packet *p)
 {
-	return d->queue.head ? d->since + (int64_t)ceil(d->left * 1e9 / d->rate) : NEVER;
+	return p->length - ETHERNET;
 }
 
-static void serve_next(struct direction *d, int64_t from)
+static void predict(struct server *s, double rate)
 {
-	if (d->queue.head) {
-		d->left = 8.0 * (d->queue.head->length - ETHERNET);
-		d->since = from;
+	s->done = s->since + (int64_t)ceil(s->left * 1e9 / rate);
+}
+
+static void serve(struct server *s, double rate, const struct packet *p, int64_t from)
+{
+	s->left = 8.0 * size_of(p);
+	s->since = from;
+	predict(s, rate);
+}
+
+static void change_rate(struct server *s, double old, double rate, int64_t now)
+{
+	if (s->done == NEVER)
+		return;
+	if (now > s->since) {
+		s->left = fmax(0, s->left - (now - s->since) * old / 1e9);
+		s->since = now;
 	}
+	predict(s, rate);
+}
+
+/* Whether a packet that has used the link is lost. With bursts: the chain of Gilbert (1960), where all is lost in the bad
+ * state; its mean loss is loss, its mean stay in the bad state burst packets. */
+static bool is_lost(struct direction *d)
+{
+	double loss = d->is.loss, burst = d->is.burst;
+	if (loss <= 0)
+		return d->bad = false;
+	if (loss >= 1)
+		return true;
+	if (burst == 0)
+		return uniform(d) < loss;
+	return d->bad = uniform(d) < (d->bad ? 1 - 1 / burst : loss / (burst * (1 - loss)));
+}
+
+/* A packet has used the link. */
+static void depart(struct direction *d, struct packet *p, int64_t now)
+{
+	d->backlog -= size_of(p);
+	if (is_lost(d)) {
+		d->lost++;
+		free(p);
+		return;
+	}
+	int64_t late = d->is.delay;
+	if (d->is.jitter > 0)
+		late += (int64_t)((2 * uniform(d) - 1) * d->is.jitter);
+	p->due = now + (late > 0 ? late : 0);
+	if (p->due < d->last_due)
+		p->due = d->last_due;
+	d->last_due = p->due;
+	fifo_push(&d->flight, p);
+}
+
+static void deliver(struct direction *d, struct packet *p)
+{
+	if (write(d->out, p->frame, p->length) == p->length) {
+		d->bytes += size_of(p);
+		d->packets++;
+	} else {
+		d->dropped++;
+	}
+	free(p);
+}
+
+static void settle(struct direction *d)
+{
+	int64_t due = d->flight.head ? d->flight.head->due : NEVER;
+	reschedule(&work, &d->timed, due < d->server.done ? due : d->server.done);
+}
+
+/* The air. */
+
+static void air_serve_next(struct air *a, int64_t from)
+{
+	struct direction *d = a->turn;
+	if (!d) {
+		a->server.done = NEVER;
+	} else {
+		for (; d->credit < size_of(d->waiting.head); d = a->turn) {
+			d->credit += QUANTUM;
+			a->last->following = d;
+			a->last = d;
+			a->turn = d->following;
+			d->following = NULL;
+		}
+		d->credit -= size_of(d->waiting.head);
+		serve(&a->server, a->rate, d->waiting.head, from);
+	}
+	reschedule(&work, &a->timed, a->server.done);
+}
+
+static void air_enter(struct direction *d, struct packet *p, int64_t now)
+{
+	struct air *a = d->air;
+	bool in_turn = d->waiting.head;
+	fifo_push(&d->waiting, p);
+	if (in_turn)
+		return;
+	d->credit = QUANTUM;
+	d->following = NULL;
+	*(a->turn ? &a->last->following : &a->turn) = d;
+	a->last = d;
+	if (a->server.done == NEVER)
+		air_serve_next(a, now);
+}
+
+static void air_served(struct timed *timed, int64_t now)
+{
+	struct air *a = (struct air *)timed;
+	struct direction *d = a->turn;
+	int64_t done = a->server.done;
+	(void)now;
+	depart(d, fifo_pop(&d->waiting), done);
+	settle(d);
+	if (!d->waiting.head)
+		a->turn = d->following;
+	air_serve_next(a, done);
 }
 
 /* Brings a direction up to the time `now`: serves, loses, delivers. */
 static void advance(struct direction *d, int64_t now)
 {
-	for (int64_t done; (done = served_at(d)) <= now;) {
+	for (int64_t done; (done = d->server.done) <= now;) {
 		struct packet *p = fifo_pop(&d->queue);
-		int size = p->length - ETHERNET;
-		d->backlog -= size;
-		serve_next(d, done);
-		if (d->loss > 0 && uniform(d) < d->loss) {
-			d->lost++;
-			free(p);
-			continue;
-		}
-		int64_t late = d->delay;
-		if (d->jitter > 0)
-			late += (int64_t)((2 * uniform(d) - 1) * d->jitter);
-		p->due = done + (late > 0 ? late : 0);
-		if (p->due < d->last_due)
-			p->due = d->last_due;
-		d->last_due = p->due;
-		fifo_push(&d->flight, p);
+		if (d->queue.head)
+			serve(&d->server, d->is.rate, d->queue.head, done);
+		else
+			d->server.done = NEVER;
+		if (d->air)
+			air_enter(d, p, done);
+		else
+			depart(d, p, done);
 	}
-	while (d->flight.head && d->flight.head->due <= now) {
-		struct packet *p = fifo_pop(&d->flight);
-		if (write(d->out, p->frame, p->length) == p->length) {
-			d->bytes += p->length - ETHERNET;
-			d->packets++;
-		} else {
-			d->dropped++;
-		}
-		free(p);
-	}
-	int64_t next = served_at(d);
-	if (d->flight.head && d->flight.head->due < next)
-		next = d->flight.head->due;
-	reschedule(d, next);
+	while (d->flight.head && d->flight.head->due <= now)
+		deliver(d, fifo_pop(&d->flight));
+	settle(d);
 }
 
-/* Returns false if the TAP is gone. */
+static void direction_due(struct timed *timed, int64_t now)
+{
+	struct direction *d = (struct direction *)timed;
+	advance(d, d->air ? timed->when : now); /* what shares an air must come to it in order */
+}
+
+/* Returns false if the TAP is gone. All that was due has happened. */
 static bool receive(struct link *l, int side, int64_t now)
 {
 	struct direction *d = &l->direction[side];
 	unsigned char frame[FRAME];
-	advance(d, now); /* else a packet could be served from before it came */
 	for (int i = 0; i < AT_ONCE; i++) {
 		ssize_t length = read(l->tap[side], frame, sizeof frame);
-		if (length < 0)
-			return errno == EAGAIN || errno == EINTR;
+		if (length < 0) {
+			if (errno != EAGAIN && errno != EINTR)
+				return false;
+			break;
+		}
 		int size = (int)length - ETHERNET;
-		if (size <= 0 || d->rate <= 0)
+		if (size <= 0 || d->is.rate <= 0)
 			continue;
-		struct packet *p = d->backlog + size > d->limit ? NULL : malloc(sizeof *p + length);
+		struct packet *p = d->backlog + size > d->is.limit ? NULL : malloc(sizeof *p + length);
 		if (!p) {
 			d->dropped++;
 			continue;
 		}
 		p->length = (int)length;
 		memcpy(p->frame, frame, length);
-		bool idle = !d->queue.head;
 		fifo_push(&d->queue, p);
 		d->backlog += size;
-		if (idle)
-			serve_next(d, now);
+		if (d->server.done == NEVER)
+			serve(&d->server, d->is.rate, p, now);
 	}
+	settle(d);
 	return true;
 }
 
+/* Changes. */
+
+static bool sound(const struct parameters *p)
+{
+	static const int64_t hour = 3600000000000LL;
+	bool attainable = p->loss == 1 || p->loss <= p->burst * (1 - p->loss) * (1 + 1e-9); /* by the chain */
+	return p->rate >= 1 && p->rate <= 1e12 && p->delay >= 0 && p->delay <= hour && p->jitter >= 0 && p->jitter <= hour
+		&& p->loss >= 0 && p->loss <= 1 && p->limit >= 0
+		&& (p->burst == 0 || (p->burst >= 1 && p->burst <= 1e9 && attainable));
+}
+
+static bool is_direction(int link, int direction)
+{
+	return link >= 0 && link < LINKS && links[link].used && direction >= 0 && direction <= 1;
+}
+
+/* All that was due at `now` has happened. */
+static void change(struct direction *d, const struct parameters *to, int64_t now)
+{
+	change_rate(&d->server, d->is.rate, to->rate, now);
+	d->is = *to;
+	settle(d);
+}
+
+static void plan_due(struct timed *timed, int64_t now)
+{
+	struct plan *p = (struct plan *)timed;
+	(void)now;
+	take_first(&planned);
+	change(&links[p->change.link].direction[p->change.direction], &p->change.to, timed->when);
+	applied[applied_end++ % PLANS] = (struct applied){p->change.number, now_ns()};
+	p->next_free = free_plan;
+	free_plan = p;
+}
+
+static void cancel(void)
+{
+	planned.count = plans_used = 0;
+	free_plan = NULL;
+}
+
 /* Requests. */
+
+/* The queue with limits is ours: the kernel's before it must not be the first to be full. */
+static void lengthen(const char *tap)
+{
+	struct ifreq request = {.ifr_qlen = TAP_QUEUE};
+	int any = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	snprintf(request.ifr_name, sizeof request.ifr_name, "%s", tap);
+	if (any >= 0) {
+		ioctl(any, SIOCSIFTXQLEN, &request);
+		close(any);
+	}
+}
 
 static int tap_in(int pid, const char *name)
 {
@@ -246,6 +499,8 @@ static int tap_in(int pid, const char *name)
 			tap = -1;
 		}
 		int error = errno;
+		if (tap >= 0)
+			lengthen(request.ifr_name);
 		if (setns(home, CLONE_NEWNET) != 0)
 			abort();
 		errno = error;
@@ -288,8 +543,8 @@ static int add(int number, int pid_a, const char *tap_a, int pid_b, const char *
 	for (int side = 0; side < 2; side++) {
 		struct direction *d = &l->direction[side];
 		memset(d, 0, sizeof *d);
-		d->at = -1;
-		d->next = NEVER;
+		d->timed = (struct timed){.when = NEVER, .happen = direction_due, .at = -1};
+		d->server.done = NEVER;
 		d->out = l->tap[!side];
 		d->random = seed * 2 + side;
 		struct epoll_event event = {.events = EPOLLIN, .data.u64 = tag(number, side)};
@@ -299,12 +554,75 @@ static int add(int number, int pid_a, const char *tap_a, int pid_b, const char *
 	return answer(out, room, "ok");
 }
 
+static int share(int number, int which, double rate, char *out, size_t room)
+{
+	if (!is_direction(number, 0) || which < 0 || which >= LINKS || !(rate >= 1 && rate <= 1e12))
+		return answer(out, room, "error no link %d, or a value is out of range", number);
+	struct air *a = &airs[which];
+	struct direction *both = links[number].direction;
+	int64_t now = now_ns();
+	catch_up(now);
+	if (both[0].air || both[0].is.rate > 0 || both[1].is.rate > 0)
+		return answer(out, room, "error link %d is in use", number);
+	if (a->rate == 0)
+		*a = (struct air){.timed = {.when = NEVER, .happen = air_served, .at = -1}, .server.done = NEVER};
+	change_rate(&a->server, a->rate, rate, now);
+	a->rate = rate;
+	reschedule(&work, &a->timed, a->server.done);
+	both[0].air = both[1].air = a;
+	return answer(out, room, "ok");
+}
+
+static int plan(int client, const char *changes, size_t length, char *out, size_t room)
+{
+	size_t count = length / sizeof(struct change);
+	int64_t now = now_ns();
+	struct change c;
+	if (length % sizeof c != 0)
+		return answer(out, room, "error not understood");
+	if (client != planner && (planned.count || applied_first != applied_end))
+		return answer(out, room, "error another connection has changes planned");
+	if (planned.count + (applied_end - applied_first) + count > PLANS)
+		return answer(out, room, "error more than %d changes would be planned", PLANS);
+	for (size_t i = 0; i < count; i++) {
+		memcpy(&c, changes + i * sizeof c, sizeof c);
+		if (!is_direction(c.link, c.direction))
+			return answer(out, room, "error no link %d, direction %d", c.link, c.direction);
+		if (!sound(&c.to))
+			return answer(out, room, "error a value is out of range");
+	}
+	for (size_t i = 0; i < count; i++) {
+		struct plan *p = free_plan ? free_plan : &plans[plans_used++];
+		if (p == free_plan)
+			free_plan = p->next_free;
+		memcpy(&p->change, changes + i * sizeof c, sizeof c);
+		p->timed = (struct timed){.order = plan_count++, .happen = plan_due, .at = -1};
+		reschedule(&planned, &p->timed, p->change.when > now ? p->change.when : now);
+	}
+	planner = client;
+	return answer(out, room, "ok");
+}
+
+/* Answers `done`: what cannot be sent is kept. */
+static void tell_done(int client)
+{
+	static char out[3 + RECORDS * sizeof(struct applied)];
+	uint64_t count = client == planner ? applied_end - applied_first : 0;
+	count = count < RECORDS ? count : RECORDS;
+	memcpy(out, "ok ", 3);
+	for (uint64_t i = 0; i < count; i++)
+		memcpy(out + 3 + i * sizeof *applied, &applied[(applied_first + i) % PLANS], sizeof *applied);
+	if (send(client, out, 3 + count * sizeof *applied, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+		applied_first += count;
+}
+
 static int request(char *text, char *out, size_t room)
 {
 	char tap_a[IFNAMSIZ], tap_b[IFNAMSIZ], rest;
-	int number, side, pid_a, pid_b;
+	int number, side, pid_a, pid_b, which;
 	unsigned long long seed;
-	double rate, loss;
+	struct parameters to;
+	double rate;
 	long long delay, jitter, limit;
 	if (strcmp(text, "hello") == 0)
 		return answer(out, room, "ok %s", realtime ? "realtime" : "ordinary");
@@ -312,58 +630,79 @@ static int request(char *text, char *out, size_t room)
 		return answer(out, room, "error links are numbered 0 to %d", LINKS - 1);
 	if (sscanf(text, "add %d %d %15s %d %15s %llu %c", &number, &pid_a, tap_a, &pid_b, tap_b, &seed, &rest) == 6)
 		return add(number, pid_a, tap_a, pid_b, tap_b, seed, out, room);
-	if (sscanf(text, "set %d %d %lf %lld %lld %lf %lld %c", &number, &side, &rate, &delay, &jitter, &loss, &limit, &rest) == 7) {
-		if (!links[number].used || side < 0 || side > 1)
+	if (sscanf(text, "air %d %d %lf %c", &number, &which, &rate, &rest) == 3)
+		return share(number, which, rate, out, room);
+	if (sscanf(text, "set %d %d %lf %lld %lld %lf %lf %lld %c", &number, &side, &to.rate, &delay, &jitter, &to.loss, &to.burst,
+		    &limit, &rest) == 8) {
+		to.delay = delay, to.jitter = jitter, to.limit = limit;
+		if (!is_direction(number, side))
 			return answer(out, room, "error no link %d, direction %d", number, side);
-		if (!(rate >= 1 && rate <= 1e12) || delay < 0 || delay > 3600000000000LL || jitter < 0 || jitter > 3600000000000LL
-			|| !(loss >= 0 && loss <= 1) || limit < 0)
+		if (!sound(&to))
 			return answer(out, room, "error a value is out of range");
-		struct direction *d = &links[number].direction[side];
 		int64_t now = now_ns();
-		advance(d, now);
-		if (d->queue.head && now > d->since) {
-			d->left -= (now - d->since) * d->rate / 1e9;
-			d->left = d->left > 0 ? d->left : 0;
-			d->since = now;
-		}
-		d->rate = rate, d->delay = delay, d->jitter = jitter, d->loss = loss, d->limit = limit;
-		advance(d, now);
+		catch_up(now);
+		change(&links[number].direction[side], &to, now);
 		return answer(out, room, "ok");
 	}
 	if (sscanf(text, "get %d %c", &number, &rest) == 1) {
 		if (!links[number].used)
 			return answer(out, room, "error no link %d", number);
 		int length = answer(out, room, "ok");
+		catch_up(now_ns());
 		for (int i = 0; i < 2; i++) {
 			struct direction *d = &links[number].direction[i];
-			advance(d, now_ns());
-			length += answer(out + length, room - length, " %.17g %lld %lld %.17g %lld %llu %llu %llu %llu %lld", d->rate,
-				(long long)d->delay, (long long)d->jitter, d->loss, (long long)d->limit, (unsigned long long)d->bytes,
-				(unsigned long long)d->packets, (unsigned long long)d->dropped, (unsigned long long)d->lost,
-				(long long)d->backlog);
+			length += answer(out + length, room - length, " %.17g %lld %lld %.17g %.17g %lld %llu %llu %llu %llu %lld", d->is.rate,
+				(long long)d->is.delay, (long long)d->is.jitter, d->is.loss, d->is.burst, (long long)d->is.limit,
+				(unsigned long long)d->bytes, (unsigned long long)d->packets, (unsigned long long)d->dropped,
+				(unsigned long long)d->lost, (long long)d->backlog);
 		}
 		return length;
 	}
 	return answer(out, room, "error not understood");
 }
 
-static void serve(int client)
+static void dismiss(int client)
 {
-	char text[512], out[1024];
+	close(client);
+	clients--;
+	if (client == planner) {
+		cancel();
+		applied_first = applied_end;
+		planner = -1;
+	}
+}
+
+static void attend(int client)
+{
+	static char text[MESSAGE];
+	char out[1024];
 	ssize_t length = recv(client, text, sizeof text - 1, MSG_DONTWAIT | MSG_TRUNC);
 	if (length < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (length <= 0) {
-		close(client);
-		clients--;
+		dismiss(client);
 		return;
 	}
 	int size;
-	if (length >= (ssize_t)sizeof text || memchr(text, 0, length)) {
+	if (length >= (ssize_t)sizeof text) {
+		size = answer(out, sizeof out, "error not understood");
+	} else if (length >= 5 && memcmp(text, "plan ", 5) == 0) {
+		size = plan(client, text + 5, length - 5, out, sizeof out);
+	} else if (memchr(text, 0, length)) {
 		size = answer(out, sizeof out, "error not understood");
 	} else {
 		text[length] = 0;
-		size = request(text, out, sizeof out);
+		if (strcmp(text, "done") == 0) {
+			tell_done(client);
+			return;
+		}
+		if (strcmp(text, "cancel") == 0) {
+			if (client == planner)
+				cancel();
+			size = answer(out, sizeof out, "ok");
+		} else {
+			size = request(text, out, sizeof out);
+		}
 	}
 	send(client, out, size, MSG_DONTWAIT | MSG_NOSIGNAL); /* a client that does not listen loses its answer */
 }
@@ -425,67 +764,51 @@ int main(int argc, char **argv)
 	files.rlim_cur = files.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &files);
 	links = calloc(LINKS, sizeof *links);
+	airs = calloc(LINKS, sizeof *airs);
+	plans = calloc(PLANS, sizeof *plans);
+	applied = calloc(PLANS, sizeof *applied);
+	work.items = calloc(3 * LINKS, sizeof *work.items);
+	planned.items = calloc(PLANS, sizeof *planned.items);
 	signal(SIGPIPE, SIG_IGN);
 	sigaction(SIGTERM, &(struct sigaction){.sa_handler = end}, NULL);
 	prctl(PR_SET_TIMERSLACK, 1);
 	realtime = sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){.sched_priority = 50}) == 0;
-	mlockall(MCL_CURRENT | MCL_FUTURE);
+	mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
 
 	poller = epoll_create1(EPOLL_CLOEXEC);
-	timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
 	listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	umask(0177);
-	if (!links || poller < 0 || timer < 0 || listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof address) != 0
-		|| listen(listener, 16) != 0)
+	if (!links || !airs || !plans || !applied || !work.items || !planned.items || poller < 0 || listener < 0
+		|| bind(listener, (struct sockaddr *)&address, sizeof address) != 0 || listen(listener, 16) != 0)
 		die(argv[1]);
-	struct epoll_event event = {.events = EPOLLIN, .data.u64 = timer};
-	epoll_ctl(poller, EPOLL_CTL_ADD, timer, &event);
-	event.data.u64 = listener;
+	struct epoll_event event = {.events = EPOLLIN, .data.u64 = listener};
 	epoll_ctl(poller, EPOLL_CTL_ADD, listener, &event);
 
-	int64_t armed = NEVER;
-	sigset_t terminate; /* let in only while waiting, so that it is never missed */
+	sigset_t terminate, none; /* SIGTERM is let in only while waiting, so that it is never missed */
+	sigemptyset(&none);
 	sigemptyset(&terminate);
 	sigaddset(&terminate, SIGTERM);
 	sigprocmask(SIG_BLOCK, &terminate, NULL);
-	for (;;) {
-		int64_t next = heap_size ? heap[0]->next : NEVER;
-		if (next != armed) {
-			struct itimerspec at = {0};
-			if (next != NEVER) {
-				at.it_value.tv_sec = next / 1000000000;
-				at.it_value.tv_nsec = next % 1000000000;
-			}
-			timerfd_settime(timer, TFD_TIMER_ABSTIME, &at, NULL);
-			armed = next;
-		}
+	while (!ending) {
 		struct epoll_event events[64];
-		sigset_t none;
-		sigemptyset(&none);
-		if (ending)
-			break;
-		int count = epoll_pwait(poller, events, 64, -1, &none);
+		int64_t next = next_to_happen()->when, now = now_ns(), wait = next > now ? next - now : 0;
+		struct timespec timeout = {wait / 1000000000, wait % 1000000000};
+		int count = epoll_pwait2(poller, events, 64, next == NEVER ? NULL : &timeout, &none);
 		for (int i = 0; i < count; i++) {
 			uint64_t which = events[i].data.u64;
+			now = now_ns();
+			catch_up(now); /* else a packet could be served from before it came */
 			if (which >> 32) {
 				int number = (which & 0xffffffff) >> 1, side = which & 1;
-				int64_t now = now_ns();
 				if (!receive(&links[number], side, now))
 					epoll_ctl(poller, EPOLL_CTL_DEL, links[number].tap[side], NULL);
-				advance(&links[number].direction[side], now);
-			} else if ((int)which == timer) {
-				uint64_t expirations;
-				if (read(timer, &expirations, sizeof expirations) > 0)
-					armed = NEVER;
 			} else if ((int)which == listener) {
 				welcome();
 			} else {
-				serve((int)which);
+				attend((int)which);
 			}
 		}
-		int64_t now = now_ns();
-		while (heap_size && heap[0]->next <= now)
-			advance(heap[0], now);
+		catch_up(now_ns());
 	}
 	close_all();
 	return 0;
