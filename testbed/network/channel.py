@@ -15,10 +15,10 @@ _CHUNK = 256  # gains drawn at once
 
 
 def draw(channel: Channel, seed: int, sender: str, receiver: str) -> Iterator[tuple[float, LinkChange]]:
-    """The changes that a channel makes to the direction from `sender` to `receiver`, with their instants in seconds
-    from the run's start, rising from 0. Drawn as they are asked for, without end where the channel has none.
+    """What a channel changes in the direction from `sender` to `receiver`, each time in full, from which instant on (in
+    seconds from the run's start, rising from 0). Drawn as it is asked for, without end where the channel has none.
 
-    They are a function of the channel, the seed and the two names: neither other links nor the direction's being up or
+    It is a function of the channel, the seed and the two names: neither other links nor whether the direction is up or
     down matters.
     """
     if isinstance(channel, Schedule):
@@ -29,9 +29,10 @@ def draw(channel: Channel, seed: int, sender: str, receiver: str) -> Iterator[tu
 
 def _scheduled(channel: Schedule) -> Iterator[tuple[float, LinkChange]]:
     for number in itertools.count():
-        begin_s = number * (channel.period_s or 0.0)
+        whole = LinkChange()  # what a change does not name stays as the round has it
         for at_s, change in zip(channel.at_s, channel.changes, strict=True):
-            yield begin_s + at_s, change
+            whole = change.over(whole)
+            yield number * (channel.period_s or 0.0) + at_s, whole
         if channel.period_s is None:
             return
 

@@ -1,0 +1,74 @@
+"""Plays a timeline on the emulated network, a short while ahead, and tells what was applied when."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from testbed.network.build import EmulatedNetwork
+from testbed.network.links import AppliedChange, PlannedChange
+
+# How far ahead changes are handed over. The backend keeps their instants, so that a late thread does no harm; what
+# decides at run time can still act on all that lies farther ahead.
+_HORIZON_NS = 200_000_000
+_TELL_S = 0.01  # how often what was applied is asked for
+
+
+class Player:
+    """Hands planned changes to the network and what was applied to `told`, in a thread of its own, until stopped."""
+
+    def __init__(
+        self,
+        network: EmulatedNetwork,
+        changes: Iterator[PlannedChange],
+        told: Callable[[list[AppliedChange]], None],
+    ) -> None:
+        """Begins to play `changes`, which come by their instants."""
+        self._network, self._changes, self._told = network, changes, told
+        self._found = network.links()
+        self._touched: set[tuple[str, str]] = set()
+        self._faults: list[str] = []
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._guarded, args=(self._play,), daemon=True)
+        self._thread.start()
+
+    def stop(self) -> list[str]:
+        """Ends the play, tells what was applied last, and puts the links back as the player found them.
+
+        Returns:
+            What went wrong from the beginning on: a change that was refused ends the play, and the rest is not played.
+        """
+        self._stopping.set()
+        self._thread.join()
+        self._guarded(lambda: self._told(self._network.cancel()))
+        for link in self._touched:
+            self._guarded(partial(self._network.set_link, *link, *self._found[link]))
+        return self._faults
+
+    def _guarded(self, do: Callable[[], None]) -> None:
+        try:
+            do()
+        except Exception as error:  # whatever it is: a run whose links were not as told must learn of it
+            self._faults.append(f"the links were not as planned: {error}")
+
+    def _play(self) -> None:
+        waiting = 0
+        following = next(self._changes, None)
+        while (following or waiting) and not self._stopping.is_set():
+            until_ns = time.monotonic_ns() + _HORIZON_NS
+            batch = []
+            while following and following.at_ns <= until_ns:
+                batch.append(following)
+                following = next(self._changes, None)
+            if batch:
+                self._touched.update(change.link for change in batch)
+                self._network.schedule(batch)
+            applied = self._network.applied()
+            self._told(applied)
+            waiting += len(batch) - len(applied)
+            if waiting:
+                self._stopping.wait(_TELL_S)
+            elif following:
+                self._stopping.wait((following.at_ns - until_ns) / 1e9)
