@@ -59,19 +59,31 @@ class Addressing(msgspec.Struct, frozen=True):
                 return interface
         raise NetworkError(f"no links lead from {peer} to {node}")
 
-    def neighbours(self, node: str, servers: frozenset[str]) -> list[tuple[str, Interface]]:
-        """For each interface of a node, whom to know without asking: servers know all of their group, an access point
-        those linked to it, the others the servers and access points."""
-        found = []
-        for own in self.by_node[node]:
+    def neighbours(self, servers: frozenset[str]) -> dict[str, list[tuple[str, Interface]]]:
+        """For each node and each interface of it, whom to know without asking: servers know all of their group, an
+        access point those linked to it, the others the servers and access points."""
+        known: dict[str, list[tuple[str, Interface]]] = {name: [] for name in self.by_node}
+        linked: dict[str, set[str]] = {name: set() for name in self.by_node}
+        for a, b in self.ends:
+            linked[a].add(b)
+            linked[b].add(a)
+        of_servers = [interface for interface in self.interfaces if interface.node in servers]
+        for server in of_servers:
             for other in self.interfaces:
-                if other.group != own.group or other.node == node:
+                if other.group != server.group or other.node == server.node or other.name == BRIDGE:
                     continue
-                bridge = BRIDGE in (own.name, other.name)
-                linked = (node, other.node) in self.ends or (other.node, node) in self.ends
-                if linked if bridge else (node in servers or other.node in servers):
-                    found.append((own.name, other))
-        return found
+                known[server.node].append((server.name, other))
+                if other.node not in servers:
+                    known[other.node].append((other.name, server))
+        for access_point in self.groups:
+            (bridge,) = self.by_node[access_point]
+            for node in linked[access_point]:
+                for interface in self.by_node[node]:
+                    if interface.group == bridge.group:
+                        known[access_point].append((BRIDGE, interface))
+                        if interface.name != BRIDGE:
+                            known[node].append((interface.name, bridge))
+        return known
 
 
 def addressing(topology: ResolvedTopology) -> Addressing:

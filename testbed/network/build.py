@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import threading
 import time
 import zlib
+from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,11 +19,11 @@ from testbed.documents.resolved import LinkParameters, ResolvedTopology
 from testbed.network.addressing import BRIDGE, PREFIX, Addressing, addressing
 from testbed.network.batch import run_batch
 from testbed.network.errors import NetworkError
+from testbed.network.holders import Holders
 from testbed.network.links import Air, AppliedChange, Backend, Counters, Planned, PlannedChange, Reading, Wire
 from testbed.network.namespace import call_in
 from testbed.network.netem import NetemLinks
 from testbed.network.ownership import Ownership
-from testbed.network.processes import process
 from testbed.network.relay import RelayLinks
 from testbed.network.shape import MTU, Shaping
 from testbed.network.state import NodeState, State, read_state, write_state
@@ -58,6 +61,7 @@ class EmulatedNetwork:
         self._planned: dict[int, PlannedChange] = {}
         self._count = 0
         self._lock = threading.Lock()
+        self._holders: Holders | None = None
         self._mininet: Mininet | None = None
 
     @classmethod
@@ -66,7 +70,7 @@ class EmulatedNetwork:
     ) -> EmulatedNetwork:
         """Builds a topology. Works in any thread; nothing lies in the machine's own network namespace at any moment.
 
-        The nodes' namespaces are held by shells that are children of the calling process and end with it.
+        The nodes' namespaces end with the calling process.
 
         Args:
             topology: what to build.
@@ -77,18 +81,16 @@ class EmulatedNetwork:
         Raises:
             NetworkError: something could not be made; says what and why.
         """
-        from testbed.network.mininet_nodes import start_nodes
+        from testbed.network.mininet_nodes import mininet
 
         plan = addressing(topology)
-        net = start_nodes(plan, ownership)
+        ownership.record_all({"kind": "namespace", "node": name} for name in plan.by_node)
+        holders = Holders(ownership, [*plan.by_node])
         nodes = {}
         for name, interfaces in plan.by_node.items():
-            held = process(net[name].pid)
-            if held is None:
-                raise NetworkError(f"the namespace of {name} ended as soon as it began")
             kind = "access_point" if name in plan.groups else "edge" if name in topology.edges else "device"
-            nodes[name] = NodeState(kind, *held, {interface.name: interface.address for interface in interfaces})
-            call_in(held.pid, lambda: _set_kernel(topology.congestion_control))
+            addresses = {interface.name: interface.address for interface in interfaces}
+            nodes[name] = NodeState(kind, *holders.of[name], addresses)
         ownership.record_all(
             {"kind": "interface", "node": end.node, "name": end.name} for ends in plan.ends.values() for end in ends
         )
@@ -100,7 +102,7 @@ class EmulatedNetwork:
         relay_socket = str(backend.path) if isinstance(backend, RelayLinks) else None
         state = State(ownership.name, ownership.machine, shaping, topology, nodes, relay_socket)
         network = cls(state, plan, backend, ownership)
-        network._mininet = net
+        network._holders, network._mininet = holders, mininet(plan, holders.of, ownership)
         network._set_up()
         backend.shape([*network._wires.values()], [*network._set.values()])
         write_state(ownership, state)
@@ -120,32 +122,50 @@ class EmulatedNetwork:
         return cls(state, addressing(state.topology), backend, ownership)
 
     def _set_up(self) -> None:
-        """Makes and configures every interface, access points first."""
-        plan, servers = self._plan, frozenset(self.topology.edges)
-        commands: dict[str, list[str]] = {name: ["link set lo up"] for name in plan.by_node}
+        """Makes and configures every interface."""
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            pids = [node.pid for node in self._nodes.values()]
+            list(pool.map(lambda pid: call_in(pid, lambda: _set_kernel(self.topology.congestion_control)), pids))
+            for commands in self._commands():
+                list(pool.map(self._configure, commands, commands.values()))
+            list(pool.map(self._switch, self._plan.ports))
+
+    def _commands(self) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+        """What `ip` is to do in each node: first what makes both ends of links, then all else."""
+        plan = self._plan
+        first: dict[str, list[str]] = {}
+        then: dict[str, list[str]] = {name: ["link set lo up"] for name in plan.by_node}
         for access_point in plan.groups:
-            commands[access_point].append(f"link add {BRIDGE} type bridge forward_delay 0 stp_state 0 mcast_snooping 0")
-        settings: dict[str, list[str]] = {name: [] for name in plan.by_node}
+            then[access_point].append(f"link add {BRIDGE} type bridge forward_delay 0 stp_state 0 mcast_snooping 0")
         for wire in self._wires.values():
-            for end, made in zip(wire.ends, self._backend.making(wire), strict=True):
-                commands[end.node] += made
+            (near, far), (near_made, far_made) = wire.ends, self._backend.making(wire)
+            first.setdefault(far.node, []).extend(far_made)
+            then[near.node] += near_made
+            for end in (near, far):
                 if end.node in plan.groups:
-                    settings[end.node].append(f"link set {end.name} mtu {MTU} master {BRIDGE} up")
-        for interface in plan.interfaces:
-            settings[interface.node] += [
-                f"link set {interface.name} mtu {MTU} address {interface.mac}",
-                f"address add {interface.address}/{PREFIX} broadcast + dev {interface.name} noprefixroute",
-                f"link set {interface.name} up",
-            ]
-        for name in plan.by_node:
-            for own, other in plan.neighbours(name, servers):
-                settings[name].append(f"neighbour replace {other.address} lladdr {other.mac} nud permanent dev {own}")
-            settings[name] += _routes(plan, name, self.topology.congestion_control)
-            run_batch(self._ownership, self._nodes[name].pid, "ip", commands[name] + settings[name])
-        for access_point, ports in plan.ports.items():
-            entries = [f"fdb add {mac} dev {port} master static" for mac, port in ports.items()]
-            run_batch(self._ownership, self._nodes[access_point].pid, "bridge", entries)
-            self._wait_until_forwarding(access_point, {port for end in _ends(plan, access_point) for port in [end]})
+                    then[end.node].append(f"link set {end.name} mtu {MTU} master {BRIDGE} up")
+        known = plan.neighbours(frozenset(self.topology.edges))
+        for name, interfaces in plan.by_node.items():
+            for interface in interfaces:
+                then[name] += [
+                    f"link set {interface.name} mtu {MTU} address {interface.mac}",
+                    f"address add {interface.address}/{PREFIX} broadcast + dev {interface.name} noprefixroute",
+                    f"link set {interface.name} up",
+                ]
+            for own, other in known[name]:
+                then[name].append(f"neighbour replace {other.address} lladdr {other.mac} nud permanent dev {own}")
+            then[name] += _routes(plan, name, self.topology.congestion_control)
+        return first, then
+
+    def _configure(self, node: str, commands: list[str]) -> None:
+        run_batch(self._ownership, self._nodes[node].pid, "ip", commands)
+
+    def _switch(self, access_point: str) -> None:
+        """Tells an access point's bridge which port leads where, and waits until it forwards."""
+        ports = self._plan.ports[access_point]
+        entries = [f"fdb add {mac} dev {port} master static" for mac, port in ports.items()]
+        run_batch(self._ownership, self._nodes[access_point].pid, "bridge", entries)
+        self._wait_until_forwarding(access_point, set(ports.values()))
 
     def _wait_until_forwarding(self, access_point: str, ports: set[str]) -> None:
         until = time.monotonic() + 10
@@ -271,11 +291,25 @@ class EmulatedNetwork:
         }
 
     def stop(self) -> None:
-        """Ends the nodes' shells and lets go of helpers; `Ownership.undo` ends the rest."""
+        """Ends the namespaces, if this object made them, and lets go of helpers; `Ownership.undo` ends the rest."""
         self._backend.close()
         if self._mininet is not None:
             self._mininet.stop()
             self._mininet = None
+        if self._holders is not None:
+            self._holders.close()
+            self._holders = None
+
+    @property
+    def mininet(self) -> Mininet:
+        """Mininet's own objects, as its users know them.
+
+        Raises:
+            NetworkError: the network was built by another process, or has been stopped.
+        """
+        if self._mininet is None:
+            raise NetworkError("Mininet's objects are only where the network was built")
+        return self._mininet
 
     @property
     def ownership(self) -> Ownership:
@@ -285,24 +319,20 @@ class EmulatedNetwork:
 
 def _wires(topology: ResolvedTopology, plan: Addressing, pids: dict[str, int]) -> dict[tuple[str, str], Wire]:
     """The links by their nodes, in the topology's order."""
-    return {
-        (link.a, link.b): Wire(
-            number, plan.ends[link.a, link.b], (pids[link.a], pids[link.b]), _air(topology, link.a, link.b)
-        )
-        for number, link in enumerate(topology.links)
-    }
+    sharing = Counter(name for device in topology.devices.values() for name in device.access_points)
+    wires = {}
+    for number, link in enumerate(topology.links):
+        pair = (link.a, link.b)
+        wires[pair] = Wire(number, plan.ends[pair], (pids[link.a], pids[link.b]), _air(topology, sharing, pair))
+    return wires
 
 
-def _air(topology: ResolvedTopology, a: str, b: str) -> Air | None:
+def _air(topology: ResolvedTopology, sharing: Counter[str], pair: tuple[str, str]) -> Air | None:
     """What a link shares: that of a device does, where its access point has a total rate."""
-    for side, (node, other) in enumerate(((a, b), (b, a))):
-        if other in topology.devices and (total_bps := topology.access_points[node].bandwidth_bps) is not None:
-            return Air(node, side, total_bps, sum(node in device.access_points for device in topology.devices.values()))
+    for side, node in enumerate(pair):
+        if pair[1 - side] in topology.devices and (total_bps := topology.access_points[node].bandwidth_bps) is not None:
+            return Air(node, side, total_bps, sharing[node])
     return None
-
-
-def _ends(plan: Addressing, node: str) -> list[str]:
-    return [end.name for ends in plan.ends.values() for end in ends if end.node == node]
 
 
 def _routes(plan: Addressing, node: str, congestion_control: str) -> list[str]:

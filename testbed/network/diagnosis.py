@@ -88,7 +88,9 @@ def diagnose() -> Diagnosis:
         )
     )
     checks += (
-        [_program(name) for name in PROGRAMS] + [_built(name) for name in ("launch", "relay", "prober")] + _packages()
+        [_program(name) for name in PROGRAMS]
+        + [_built(name) for name in ("launch", "hold", "relay", "prober")]
+        + _packages()
     )
     return Diagnosis(all(check.ok or not check.needed for check in checks), shaping, checks)
 

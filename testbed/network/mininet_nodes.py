@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from subprocess import Popen
 from typing import Any
 
@@ -15,20 +13,49 @@ from mininet.nodelib import LinuxBridge
 
 from testbed.network.addressing import Addressing
 from testbed.network.ownership import Ownership
+from testbed.network.processes import Process
 
 
 class OwnedHost(Host):
-    """A Mininet host whose processes are journalled and in the testbed's cgroup before they do anything."""
+    """A Mininet host in a namespace that stands already.
+
+    Its processes are journalled and in the testbed's cgroup before they do anything. Mininet's shell starts with the
+    first command.
+    """
+
+    def startShell(self, mnopts: str | None = None) -> None:  # noqa: N802 - Mininet's word
+        """Notes who holds the namespace; of that Mininet makes its own commands' way in."""
+        self.pid = self.params["holder"].pid
+
+    def _shell(self) -> None:
+        if self.shell is None and self.pid is not None:
+            holder, self.inNamespace = self.pid, False  # else the shell would be given a namespace of its own
+            super().startShell()
+            self.pid, self.inNamespace = holder, True
+
+    def cmd(self, *args: Any, **options: Any) -> str | None:
+        """Mininet's `cmd`: what a command says, once it has ended."""
+        self._shell()
+        said: str | None = super().cmd(*args, **options)
+        return said
+
+    def sendCmd(self, *args: Any, **options: Any) -> None:  # noqa: N802 - Mininet's word
+        """Mininet's `sendCmd`: begins a command."""
+        self._shell()
+        super().sendCmd(*args, **options)
+
+    def terminate(self) -> None:
+        """Ends the shell, if there is one; the namespace goes with its holder."""
+        super().terminate()
+        self.pid = None
 
     def _popen(self, cmd: list[str], **params: Any) -> Popen[bytes]:
         ownership: Ownership = self.params["ownership"]
-        return ownership.popen(cmd, name=f"mininet {self.name}", **params)
+        return ownership.popen(cmd, name=f"mininet {self.name}", in_pid_netns=self.params["holder"].pid, **params)
 
 
-class OwnedBridge(LinuxBridge):
-    """A Mininet bridge in a namespace of its own, with which its interfaces go; the builder sets them up."""
-
-    _popen = OwnedHost._popen
+class OwnedBridge(OwnedHost, LinuxBridge):
+    """A Mininet switch in a namespace that stands already, with which its interfaces go; the builder sets them up."""
 
     @classmethod
     def setup(cls) -> None:
@@ -38,7 +65,7 @@ class OwnedBridge(LinuxBridge):
         """Nothing: the builder has set the bridge up."""
 
     def stop(self, deleteIntfs: bool = True) -> None:  # noqa: N803 - Mininet's word
-        """Ends the shell, and with it the namespace."""
+        """Ends the shell; the interfaces go with the namespace."""
         self.terminate()
 
 
@@ -61,20 +88,16 @@ class ReadyLink(Link):
         """Nothing: the interfaces go with the namespaces."""
 
 
-def start_nodes(addressing: Addressing, ownership: Ownership) -> Mininet:
-    """Starts every node's namespace, with the shell by which Mininet holds it, and tells Mininet of the links."""
+def mininet(addressing: Addressing, holders: Mapping[str, Process], ownership: Ownership) -> Mininet:
+    """Tells Mininet of the nodes, whose namespaces stand, and of the links."""
     Mininet.inited = True  # its own initialisation would raise limits of the whole machine
     net = Mininet(controller=None, build=False, switch=OwnedBridge, host=OwnedHost, link=ReadyLink)
-    ownership.record_all({"kind": "namespace", "node": name} for name in addressing.by_node)
-
-    def start(number: int, name: str) -> None:
+    for number, name in enumerate(addressing.by_node, start=1):
+        about = {"ownership": ownership, "holder": holders[name]}
         if name in addressing.groups:
-            net.addSwitch(name, inNamespace=True, dpid=f"{number:x}", ownership=ownership)
+            net.addSwitch(name, inNamespace=True, dpid=f"{number:x}", **about)
         else:
-            net.addHost(name, ip=None, ownership=ownership)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # most of a node's start is waiting for its shell
-        list(pool.map(start, itertools.count(1), addressing.by_node))
+            net.addHost(name, ip=None, **about)
     for (a, b), (end_a, end_b) in addressing.ends.items():
         net.addLink(a, b, intfName1=end_a.name, intfName2=end_b.name)
     for name, interfaces in addressing.by_node.items():

@@ -17,19 +17,21 @@ class Process(NamedTuple):
     start: int
 
 
-def _stat(pid: int) -> tuple[str, int, int] | None:
-    """State, parent and start time of a process; None if there is none."""
+def _living(pid: int) -> tuple[Process, int] | None:
+    """The living process of that pid, and its parent; None if there is none, or only its remains wait for theirs."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return fields[0], int(fields[1]), int(fields[19])
+    if fields[0] in "ZX" and int(fields[17]) <= 1:  # its first thread may have ended while others still close files
+        return None
+    return Process(pid, int(fields[19])), int(fields[1])
 
 
 def process(pid: int) -> Process | None:
     """The living process of that pid; None if there is none, or only its remains wait for their parent."""
-    stat = _stat(pid)
-    return Process(pid, stat[2]) if stat and stat[0] not in "ZX" else None
+    found = _living(pid)
+    return found[0] if found else None
 
 
 def is_alive(known: Process) -> bool:
@@ -41,8 +43,8 @@ def with_descendants(roots: Iterable[Process]) -> set[Process]:
     """The processes that live, of those given, with their children, grandchildren and so on."""
     children: dict[int, list[Process]] = {}
     for entry in os.listdir("/proc"):  # noqa: PTH208 - a Path for each of thousands of entries is slow
-        if entry.isdigit() and (stat := _stat(int(entry))) and stat[0] not in "ZX":
-            children.setdefault(stat[1], []).append(Process(int(entry), stat[2]))
+        if entry.isdigit() and (found_there := _living(int(entry))):
+            children.setdefault(found_there[1], []).append(found_there[0])
     found: set[Process] = set()
     waiting = [root for root in roots if is_alive(root)]
     while waiting:
@@ -69,9 +71,12 @@ def send(known: Process, number: signal.Signals) -> None:
 
 
 def end_all(
-    find: Callable[[], set[Process]], grace_s: float = 0.5, patience_s: float = 60.0
+    find: Callable[[], set[Process]],
+    grace_s: Callable[[Process], float] = lambda _: 0.5,
+    patience_s: float = 60.0,
 ) -> tuple[int, set[Process]]:
-    """Ends the processes that `find` names, and their descendants: SIGTERM, then SIGKILL, until none is left.
+    """Ends the processes that `find` names, and their descendants: SIGTERM, after their grace SIGKILL, until none is
+    left.
 
     The process that calls is spared. Returns how many were ended, and those that outlived SIGKILL for `patience_s`.
     """
@@ -85,9 +90,10 @@ def end_all(
         if not living or elapsed > patience_s:
             return len(seen - living), living
         for one in living:
-            if elapsed > grace_s:
+            if elapsed > grace_s(one):
                 send(one, signal.SIGKILL)
             elif one not in asked:
                 send(one, signal.SIGTERM)
+                send(one, signal.SIGCONT)  # or one that was stopped would not hear of it
         asked |= living
         time.sleep(0.01)

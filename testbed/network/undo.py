@@ -12,6 +12,10 @@ import msgspec
 from testbed.network import cgroup
 from testbed.network.processes import Process, end_all
 
+_GRACE_OF_OTHERS_S = 0.5
+_GRACE_S = {"relay": 20.0}
+"""It closes its devices side by side when it is asked to end; killed, the kernel closes them one after the other."""
+
 
 class UndoReport(msgspec.Struct):
     """What was taken down. Processes are counted; the rest is named."""
@@ -54,8 +58,7 @@ def undo(read: Callable[[], list[dict[str, Any]]], folder: Path) -> UndoReport:
     report = UndoReport()
     for _ in range(5):
         entries = read()
-        recorded, groups = set(processes_in(entries)), groups_in(entries)
-        ended, immortal = end_all(lambda: recorded.union(*(cgroup.members(group) for group in groups)))  # noqa: B023
+        ended, immortal = _end_processes(entries)
         report.processes += ended
         report.failures = [f"process {one.pid} outlived SIGKILL" for one in sorted(immortal)]
         for entry in reversed(entries):
@@ -75,6 +78,14 @@ def undo(read: Callable[[], list[dict[str, Any]]], folder: Path) -> UndoReport:
         if entry["kind"] == "interface" and {"node", "name"} <= entry.keys()
     ]
     return report
+
+
+def _end_processes(entries: list[dict[str, Any]]) -> tuple[int, set[Process]]:
+    recorded, groups = processes_in(entries), groups_in(entries)
+    return end_all(
+        lambda: set(recorded).union(*(cgroup.members(group) for group in groups)),
+        lambda one: _GRACE_S.get(recorded.get(one, ""), _GRACE_OF_OTHERS_S),
+    )
 
 
 def _undo_one(entry: dict[str, Any], report: UndoReport) -> None:

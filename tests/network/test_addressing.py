@@ -71,11 +71,29 @@ def test_a_ring_of_access_points_is_refused() -> None:
 
 def test_nobody_unknown_is_asked_for() -> None:
     plan = addressing(star(3, LINK))
-    known = {(own, other.node) for own, other in plan.neighbours("dev1", frozenset({"edge1"}))}
-    assert known == {("eth0", "edge1"), ("eth0", "ap1")}
-    assert {other.node for _, other in plan.neighbours("edge1", frozenset({"edge1"}))} == {
-        "ap1",
-        "dev1",
-        "dev2",
-        "dev3",
-    }
+    known = plan.neighbours(frozenset({"edge1"}))
+    assert {(own, other.node) for own, other in known["dev1"]} == {("eth0", "edge1"), ("eth0", "ap1")}
+    assert {other.node for _, other in known["edge1"]} == {"ap1", "dev1", "dev2", "dev3"}
+    assert {other.node for _, other in known["ap1"]} == {"edge1", "dev1", "dev2", "dev3"}
+
+
+def test_neighbours_are_known_across_access_points_and_on_each_interface() -> None:
+    plan = addressing(
+        topology(
+            [("dev1", "ap2"), ("dev1", "ap3"), ("ap2", "ap1"), ("edge1", "ap1"), ("edge2", "ap2"), ("edge3", "ap3")],
+            ("ap1", "ap2", "ap3"),
+            {"edge1": "ap1", "edge2": "ap2", "edge3": "ap3"},
+        )
+    )
+    known = plan.neighbours(frozenset({"edge1", "edge2", "edge3"}))
+    assert sorted((own, other.node) for own, other in known["dev1"]) == [
+        ("eth0", "ap2"),
+        ("eth0", "edge1"),
+        ("eth0", "edge2"),
+        ("eth1", "ap3"),
+        ("eth1", "edge3"),
+    ]
+    assert {other.node for _, other in known["edge1"]} == {"ap1", "edge2", "dev1"}
+    assert {other.node for _, other in known["ap1"]} == {"ap2", "edge1"}
+    assert {other.node for _, other in known["ap3"]} == {"dev1", "edge3"}
+    assert len({(own, other.address) for own, other in known["dev1"]}) == len(known["dev1"])

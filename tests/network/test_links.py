@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from conftest import BACKENDS, star
@@ -237,3 +238,22 @@ def test_a_failed_change_is_noticed(built: Build) -> None:
     network = built(star(1, FAST))
     with pytest.raises(NetworkError, match="out of range"):
         network.set_link("dev1", "ap1", LinkParameters(1e6, loss=2.0), FAST)
+
+
+def test_nodes_are_mininets_and_obey_its_commands(built: Build) -> None:
+    network = built(star(2, FAST))
+    net = network.mininet
+    assert [host.name for host in net.hosts] == ["edge1", "dev1", "dev2"] and net["dev1"].shell is None
+    assert "1 received" in net["dev1"].cmd("ping -c 1 -W 5", network.address("edge1"))
+    assert net["dev1"].cmd("readlink /proc/self/ns/net").strip() == str(
+        Path(f"/proc/{network.namespace_pid('dev1')}/ns/net").readlink()
+    )
+    said, _, status = net["dev2"].pexec(["cat", "/proc/self/cgroup"])
+    assert status == 0 and (network.ownership.group is None or network.ownership.group.name in said)
+    listener = net["edge1"].popen("ping -c 1 -W 5 " + network.address("dev2"))
+    assert listener.wait() == 0
+    net["ap1"].sendCmd("ip -brief link show master br0")
+    assert net["ap1"].waitOutput().count("port") == 3
+    assert net["dev1"].IP() == network.address("dev1")
+    shells = {net[name].shell.pid for name in ("dev1", "ap1")}
+    assert shells <= {one.pid for one in network.ownership.processes()}

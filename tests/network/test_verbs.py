@@ -126,7 +126,7 @@ def test_down_takes_daemons_too_and_says_what_went(name: str) -> None:
     assert len(sleepers) == 2
     done = testbed("down", name)
     assert done.returncode == 0, done.stderr
-    assert f"{name} is down: 7 processes, 4 namespaces, 6 interfaces" in done.stdout
+    assert f"{name} is down: 8 processes, 4 namespaces, 6 interfaces" in done.stdout
     assert not any(process(pid) for pid in sleepers)
     assert name not in names_up()
 

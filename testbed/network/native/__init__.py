@@ -8,7 +8,7 @@ from testbed.network.errors import NetworkError
 
 
 def program(name: str) -> str:
-    """The path of `launch`, `relay` or `prober`.
+    """The path of `launch`, `hold`, `relay` or `prober`.
 
     Raises:
         NetworkError: it was not built.
