@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import time
 
 import msgspec
 
 from testbed.runtime import sockets
 from testbed.runtime.run_spec import NodeAddress
+from testbed.runtime.tally import Tally
 from testbed.runtime.wire import PORT, Reply, WarmUp, WireError, frame, read_frame
 
 _CONNECT_TIMEOUT_S = 5.0
@@ -29,10 +31,13 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class EdgeConnection:
-    """Keeps one TCP connection from a device to an edge for the length of a run."""
+    """Keeps one TCP connection from a device to an edge for the length of a run, and tallies what it sends.
 
-    def __init__(self, device: NodeAddress, edge: NodeAddress, congestion_control: str) -> None:
-        self._device, self._edge, self._congestion_control = device, edge, congestion_control
+    Connections end silently: what TCP sent after its counts were read would be explained by nothing.
+    """
+
+    def __init__(self, device: NodeAddress, edge: str, congestion_control: str, tally: Tally) -> None:
+        self._device, self._edge, self._congestion_control, self.tally = device, edge, congestion_control, tally
         self._writer: asyncio.StreamWriter | None = None
         self._connected = asyncio.Event()
         self._fault = "not connected yet"
@@ -59,15 +64,21 @@ class EdgeConnection:
         Raises:
             ConnectionLostError: the edge does not answer.
         """
-        self._keeper = asyncio.create_task(self._keep())
+        self.connect()
+        warm_up = frame(WarmUp(), bytes(warm_up_bytes))
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT_S):
                 await self._connected.wait()
                 self._warmed = asyncio.get_running_loop().create_future()
-                self._send(frame(WarmUp(), bytes(warm_up_bytes)))
+                self._send(warm_up)
+                self.tally.warm_up_bytes += len(warm_up)
         except TimeoutError as error:
             raise ConnectionLostError(self._fault) from error
         await asyncio.wait_for(self._warmed, 60)
+
+    def connect(self) -> None:
+        """Begin to connect, for as long as it takes."""
+        self._keeper = asyncio.create_task(self._keep())
 
     async def ready(self, give_up_s: float) -> None:
         """Return when a request can be sent, or at the instant `give_up_s` (monotonic clock).
@@ -81,48 +92,64 @@ class EdgeConnection:
             if not self.connected:
                 raise ConnectionLostError(self._fault)
 
-    async def exchange(self, job_id: int, request: bytes) -> Answer:
-        """Send a job's frame and wait for its answer, however long it takes.
+    def send(self, request: bytes) -> float:
+        """Hand a job's frame to the socket; returns that instant.
+
+        Raises:
+            ConnectionLostError: there is no connection, and nothing was sent.
+        """
+        sent_s = time.monotonic()
+        self._send(request)
+        self.tally.written_bytes += len(request)
+        return sent_s
+
+    async def answer(self, job_id: int, sent_s: float) -> Answer:
+        """Wait for the answer to a job sent at that instant, however long it takes.
 
         Raises:
             ConnectionLostError: the connection broke before the answer; the edge may have the job all the same.
         """
         future: asyncio.Future[tuple[Reply, float]] = asyncio.get_running_loop().create_future()
         self._pending[job_id] = future
-        sent_s = time.monotonic()
         try:
-            self._send(request)
             reply, answered_s = await future
         finally:
             self._pending.pop(job_id, None)
         return Answer(reply, sent_s, answered_s)
 
-    async def close(self) -> None:
-        """End the connection; whoever waits for an answer is told."""
+    async def close(self, why: str = "the run is over") -> None:
+        """End the connection; whoever waits for an answer is told why."""
         if self._keeper:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
-        self._drop("the run is over")
+            self._keeper = None
+        self._drop(why)
 
     def _send(self, data: bytes) -> None:
         if self._writer is None or self._writer.is_closing():
+            self._connected.clear()  # whoever tries again should wait for the next connection
             raise ConnectionLostError(self._fault)
         self._writer.write(data)
 
     async def _keep(self) -> None:
         while True:
             try:
-                reader = await self._connect()
-                await self._read(reader)
+                await self._hold(sockets.connecting(self._device.pid, self._device.address, self._congestion_control))
             except (OSError, asyncio.IncompleteReadError, WireError, TimeoutError) as error:
                 self._drop(_described(error))
             await asyncio.sleep(_RECONNECT_PAUSE_S)
 
-    async def _connect(self) -> asyncio.StreamReader:
-        connecting = sockets.connecting(self._device.pid, self._device.address, self._congestion_control)
+    async def _hold(self, connecting: socket.socket) -> None:
+        handle = sockets.Handle(connecting)
+        try:
+            await self._read(await self._connect(connecting))
+        finally:
+            self.tally.add(handle.end(silently=True), accepted=False)
+
+    async def _connect(self, connecting: socket.socket) -> asyncio.StreamReader:
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT_S):
-                await asyncio.get_running_loop().sock_connect(connecting, (self._edge.address, PORT))
+                await asyncio.get_running_loop().sock_connect(connecting, (self._edge, PORT))
             reader, self._writer = await asyncio.open_connection(sock=connecting)
         except BaseException:
             connecting.close()

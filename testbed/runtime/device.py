@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -16,7 +16,7 @@ from testbed.jobs.ledger import LedgerRow, Outcome
 from testbed.jobs.observation import EdgeView, Observation
 from testbed.jobs.profile import Profile
 from testbed.offloading.policy import Policy
-from testbed.runtime import paths
+from testbed.runtime import paths, power
 from testbed.runtime.alarm import Alarm
 from testbed.runtime.board import Board
 from testbed.runtime.compute import NodeCompute
@@ -29,6 +29,10 @@ MAX_ATTEMPTS = 3
 _WARM_UP_BYTES = 96 * 2**10
 _WARM_UP_S = 1.0
 """TCP's window is opened by so many bytes before a run, or by what the way passes in so many seconds."""
+
+
+class StoppedError(Exception):
+    """The device is switched off."""
 
 
 class EdgeFaultError(Exception):
@@ -51,6 +55,7 @@ class _Progress(msgspec.Struct):
     payload_bytes: int = 0
     wire_bytes: int = 0
     attempts: int = 0
+    fault: str | None = None  # what cut it short
 
 
 class Device:
@@ -59,6 +64,7 @@ class Device:
     def __init__(
         self,
         *,
+        name: str,
         alarm: Alarm,
         board: Board,
         compute: NodeCompute,
@@ -70,10 +76,18 @@ class Device:
         profile: Profile,
         account: Callable[[LedgerRow], None],
     ) -> None:
-        self._alarm, self._board, self._compute, self._flops_per_s = alarm, board, compute, flops_per_s
+        self._name, self._alarm, self._board, self._compute, self._flops_per_s = (
+            name,
+            alarm,
+            board,
+            compute,
+            flops_per_s,
+        )
         self._edges, self._labels, self._profile = edges, labels, profile
         self._policy, self._policy_name, self._account = policy, policy_name, account
         self._executor = Executor()
+        self._on = True
+        self._open_jobs: dict[asyncio.Task[LedgerRow], _Progress] = {}
 
     async def open(self) -> None:
         """Connect to every edge in reach and open TCP's windows.
@@ -87,12 +101,25 @@ class Device:
         """End the connections."""
         await asyncio.gather(*(edge.connection.close() for edge in self._edges.values()))
 
-    async def run(self, jobs: list[Job], start_s: float, end_s: float, end_reason: str) -> None:
-        """Issue the jobs from `start_s` on (monotonic clock); what is open at `end_s` ends with the reason given."""
+    async def run(
+        self,
+        jobs: list[Job],
+        start_s: float,
+        end_s: float,
+        end_reason: str,
+        power_events: Sequence[power.PowerEvent] = (),
+    ) -> None:
+        """Issue the jobs from `start_s` on (monotonic clock); what is open at `end_s` ends with the reason given.
+
+        Meanwhile the device is switched off and on by its events: what is open then ends, and what arrives is dropped.
+        """
         ending = asyncio.get_running_loop().create_future()
         tasks = [asyncio.create_task(self._whole(job, start_s, ending)) for job in jobs]
         everything = asyncio.gather(*tasks)
         clock = asyncio.create_task(self._alarm.until(end_s))
+        switch = asyncio.create_task(
+            power.follow(self._alarm, start_s, power_events, self._switch_off, self._switch_on)
+        )
         try:
             await asyncio.wait((everything, clock), return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
@@ -100,8 +127,26 @@ class Device:
             raise
         finally:
             clock.cancel()
+            switch.cancel()
             ending.set_result(end_reason)
             await asyncio.gather(*tasks)
+
+    async def _switch_off(self) -> None:
+        self._on = False
+        for life, progress in self._open_jobs.items():
+            if progress.dispatch_ms is not None:  # it has arrived
+                progress.fault = self._off
+                life.cancel()
+        await asyncio.gather(*(edge.connection.close(self._off) for edge in self._edges.values()))
+
+    async def _switch_on(self) -> None:
+        self._on = True
+        for edge in self._edges.values():
+            edge.connection.connect()
+
+    @property
+    def _off(self) -> str:
+        return f"{self._name} was stopped"
 
     async def _open(self, name: str, edge: EdgeLink) -> None:
         narrowest_bps = min(self._board.link(hop).bandwidth_bps for hop in edge.way)
@@ -113,12 +158,14 @@ class Device:
     async def _whole(self, job: Job, start_s: float, ending: asyncio.Future[str]) -> None:
         progress = _Progress()
         life = asyncio.create_task(self._job(job, start_s, progress))
+        self._open_jobs[life] = progress
         await asyncio.wait((life, ending), return_when=asyncio.FIRST_COMPLETED)
         if not life.done():
             life.cancel()
             await asyncio.wait((life,))
+        del self._open_jobs[life]
         if life.cancelled():
-            row = self._unanswered(job, progress, ending.result())
+            row = self._unanswered(job, progress, progress.fault or ending.result())
         elif error := life.exception():
             row = self._unanswered(job, progress, str(error) or type(error).__name__)
         else:
@@ -128,6 +175,8 @@ class Device:
     async def _job(self, job: Job, start_s: float, progress: _Progress) -> LedgerRow:
         arrival_s = start_s + job.arrival_s
         await self._alarm.until(arrival_s)
+        if not self._on:
+            raise StoppedError(self._off)
         dispatched_s = time.monotonic()
         progress.dispatch_ms = (dispatched_s - arrival_s) * 1e3
         decision = progress.decision = self._policy.decide(self._observation(job, dispatched_s - start_s))
@@ -178,11 +227,12 @@ class Device:
         while True:
             try:
                 await connection.ready(give_up_s)
+                request = frame(Request(job.job_id, progress.attempts + 1, job.image, decision.option), payload)
+                sent_s = connection.send(request)
                 progress.attempts += 1
-                request = frame(Request(job.job_id, progress.attempts, job.image, decision.option), payload)
                 progress.payload_bytes = len(payload)
                 progress.wire_bytes += len(request)
-                return await connection.exchange(job.job_id, request)
+                return await connection.answer(job.job_id, sent_s)
             except ConnectionLostError as error:
                 if progress.attempts == MAX_ATTEMPTS or time.monotonic() >= give_up_s:
                     raise ConnectionLostError(f"{decision.edge}: {error}") from error

@@ -12,6 +12,7 @@ from testbed.documents.resolved import Compute, ResolvedTopology
 from testbed.jobs.job import Job
 from testbed.jobs.ledger import LedgerRow
 from testbed.jobs.profile import Profile
+from testbed.network.addressing import addressing
 from testbed.offloading.policy import make_policy
 from testbed.runtime import paths
 from testbed.runtime.alarm import Alarm
@@ -19,7 +20,8 @@ from testbed.runtime.board import Board
 from testbed.runtime.compute import NodeCompute, RunInputs, make_compute
 from testbed.runtime.connection import EdgeConnection
 from testbed.runtime.device import Device, EdgeLink
-from testbed.runtime.run_spec import RunSpec
+from testbed.runtime.run_spec import NodeAddress, RunSpec
+from testbed.runtime.tally import Tally
 from testbed.runtime.user_modules import make_importable
 
 DRAINED = "unanswered when draining ended"
@@ -31,11 +33,13 @@ class DeviceActor:
     def __init__(self, names: list[str], topology: bytes, board: str) -> None:
         self._names = names
         self._topology = msgspec.msgpack.decode(topology, type=ResolvedTopology)
+        self._plan = addressing(self._topology)
         self._board = Board(Path(board), self._topology)
         self._run: RunSpec | None = None
         self._alarm: Alarm | None = None
         self._devices: dict[str, Device] = {}
         self._computes: list[NodeCompute] = []
+        self._tallies: list[Tally] = []
         self._rows: list[LedgerRow] = []
         self._running: asyncio.Task[None] | None = None
 
@@ -52,6 +56,7 @@ class DeviceActor:
         await self.finish()
         run = self._run = RunSpec.decode(spec)
         self._alarm = Alarm()
+        self._tallies = []
         inputs = RunInputs.of(run)
         make_importable(run.search_path)
         policy = make_policy(run.policy, run.options, run.seed, estimate_error=run.estimate_error)
@@ -59,6 +64,7 @@ class DeviceActor:
             compute = make_compute(self._topology.devices[name].compute, run.profile, self._alarm, inputs)
             self._computes.append(compute)
             self._devices[name] = Device(
+                name=name,
                 alarm=self._alarm,
                 board=self._board,
                 compute=compute,
@@ -99,6 +105,10 @@ class DeviceActor:
         self._rows.clear()
         return answer
 
+    async def tallies(self) -> bytes:
+        """What each device sent to each edge in the last run; msgpack."""
+        return msgspec.msgpack.encode(self._tallies)
+
     async def _issue(self, start_s: float) -> None:
         run = self._run
         assert run is not None
@@ -107,14 +117,24 @@ class DeviceActor:
             if job.device in jobs:
                 jobs[job.device].append(job)
         end_s = start_s + run.drain_s
-        await asyncio.gather(*(self._devices[name].run(jobs[name], start_s, end_s, DRAINED) for name in self._names))
+        events = {name: [event for event in run.node_events if event.node == name] for name in self._names}
+        await asyncio.gather(
+            *(self._devices[name].run(jobs[name], start_s, end_s, DRAINED, events[name]) for name in self._names)
+        )
 
     def _edges(self, device: str, run: RunSpec) -> dict[str, EdgeLink]:
         links = {}
         for edge, resolved in self._topology.edges.items():
             way = paths.path(self._topology, device, edge)
             if way is not None:
-                connection = EdgeConnection(run.nodes[device], run.nodes[edge], self._topology.congestion_control)
+                here, there = paths.addresses(self._topology, self._plan, way)
+                self._tallies.append(Tally(device, edge))
+                connection = EdgeConnection(
+                    NodeAddress(run.nodes[device].pid, here),
+                    there,
+                    self._topology.congestion_control,
+                    self._tallies[-1],
+                )
                 links[edge] = EdgeLink(connection, way, _pace(resolved.compute, run.profile))
         return links
 

@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import time
 
+from testbed.runtime import sockets
 from testbed.runtime.board import Board
 from testbed.runtime.compute import NodeCompute
 from testbed.runtime.executor import Executor
+from testbed.runtime.tally import Tally
 from testbed.runtime.wire import Reply, Request, WarmUp, WireError, frame, read_frame
 
 MAX_QUEUED_JOBS = 1024
@@ -24,9 +26,14 @@ class Edge:
         self._jobs: dict[int, asyncio.Task[Reply]] = {}
         self._queued = 0
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Read frames until the connection ends or is not to be trusted; answer each job when it is done."""
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tally: Tally) -> None:
+        """Read frames until the connection ends or is not to be trusted; answer each job when it is done.
+
+        What is sent is added to the tally. Cancelled, it ends the connection as if the edge were switched off.
+        """
+        handle = sockets.Handle(writer.get_extra_info("socket"))
         answers: set[asyncio.Task[None]] = set()
+        silently = False
         try:
             while True:
                 message, payload = await read_frame(reader)
@@ -35,19 +42,34 @@ class Edge:
                     job = self._jobs.get(message.job_id)
                     if job is None:
                         job = self._jobs[message.job_id] = asyncio.create_task(self._job(message, payload, received_s))
-                    answer = asyncio.create_task(_answer(job, message, received_s, writer))
+                    answer = asyncio.create_task(_answer(job, message, received_s, writer, tally))
                     answers.add(answer)
                     answer.add_done_callback(answers.discard)
                 elif isinstance(message, WarmUp):
-                    writer.write(frame(WarmUp()))
+                    acknowledgement = frame(WarmUp())
+                    writer.write(acknowledgement)
+                    tally.warm_up_bytes += len(acknowledgement)
         except (OSError, asyncio.IncompleteReadError, WireError):
             pass  # the device reconnects, and sends again what was not answered
+        except asyncio.CancelledError:
+            silently = True
+            raise
         finally:
             for answer in answers:
                 answer.cancel()
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
+            tally.add(handle.end(silently=silently), accepted=True)
+            if silently:
+                writer.transport.abort()
+            else:
+                writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
+
+    def forget(self) -> None:
+        """Drop all work, as a node that is switched off does."""
+        for job in self._jobs.values():
+            job.cancel()
+        self._jobs.clear()
 
     async def _job(self, request: Request, payload: bytes, received_s: float) -> Reply:
         if self._queued == MAX_QUEUED_JOBS:
@@ -70,11 +92,15 @@ class Edge:
         return Reply(request.job_id, predicted, None, received_s, started_s, decoded_s, done_s)
 
 
-async def _answer(job: asyncio.Task[Reply], request: Request, received_s: float, writer: asyncio.StreamWriter) -> None:
+async def _answer(
+    job: asyncio.Task[Reply], request: Request, received_s: float, writer: asyncio.StreamWriter, tally: Tally
+) -> None:
     reply = await asyncio.shield(job)
     if request.attempt > 1 and reply.received_s < received_s:
         reply = _as_received_at(reply, received_s)
-    writer.write(frame(reply))
+    answer = frame(reply)
+    writer.write(answer)
+    tally.written_bytes += len(answer)
 
 
 def _as_received_at(reply: Reply, received_s: float) -> Reply:

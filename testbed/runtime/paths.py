@@ -10,6 +10,7 @@ import msgspec
 
 from testbed.documents.resolved import LinkParameters, ResolvedTopology
 from testbed.jobs.observation import PathView
+from testbed.network.addressing import Addressing
 
 Direction = Literal["up", "down"]
 
@@ -24,7 +25,8 @@ class Hop(msgspec.Struct, frozen=True):
 def path(topology: ResolvedTopology, start: str, end: str) -> tuple[Hop, ...] | None:
     """The hops from one node to another, passing through access points only; None where there is no way.
 
-    Access points form a tree, so that the shortest way is the one that bridges take.
+    The way of the fewest hops; of several, the one whose first links come first in the topology. Access points form
+    trees, so that bridges take that way too between the `addresses` at its ends.
     """
     neighbours: dict[str, list[tuple[str, Hop]]] = {}
     for index, link in enumerate(topology.links):
@@ -43,6 +45,20 @@ def path(topology: ResolvedTopology, start: str, end: str) -> tuple[Hop, ...] | 
                 ways[neighbour] = (*ways[node], hop)
                 queue.append(neighbour)
     return None
+
+
+def addresses(topology: ResolvedTopology, plan: Addressing, way: tuple[Hop, ...]) -> tuple[str, str]:
+    """The addresses at the two ends of a way: those of the interfaces at which its first link begins and its last ends.
+
+    A node has an interface for each of its links; between these two addresses, packets take the way in both directions.
+    """
+    return _address(topology, plan, way[0], 0), _address(topology, plan, way[-1], 1)
+
+
+def _address(topology: ResolvedTopology, plan: Addressing, hop: Hop, far: int) -> str:
+    link = topology.links[hop.link]
+    end = plan.ends[link.a, link.b][far if hop.direction == "up" else 1 - far]
+    return next(one.address for one in plan.by_node[end.node] if one.name == end.name)
 
 
 def reverse(hops: tuple[Hop, ...]) -> tuple[Hop, ...]:

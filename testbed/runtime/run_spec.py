@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from testbed.documents.resolved import ResolvedTopology
+from testbed.documents.resolved import ResolvedTopology, StartEvent, StopEvent
 from testbed.jobs.job import Job
 from testbed.jobs.profile import Profile
 
@@ -35,6 +35,7 @@ class RunSpec(msgspec.Struct, frozen=True):
     seed: int
     jobs: tuple[Job, ...]
     drain_s: float  # from the run's start: what is unanswered then has failed
+    node_events: tuple[StopEvent | StartEvent, ...] = ()  # by time: each node knows beforehand when it goes off and on
 
     def encode(self) -> bytes:
         """As bytes, for between processes."""

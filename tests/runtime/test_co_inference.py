@@ -32,6 +32,7 @@ from testbed.runtime.edge import Edge
 from testbed.runtime.paths import path
 from testbed.runtime.payload_store import PayloadStore, Stored
 from testbed.runtime.run_spec import NodeAddress
+from testbed.runtime.tally import Tally
 
 pytestmark = pytest.mark.root
 
@@ -94,10 +95,12 @@ class Bench:
         self.edge_compute = PacedCompute(PROFILE, store(edge_payload), self.alarm, 1e9)
         self.edge = Edge("edge1", self.edge_compute, self.board)
         self.rows: list[LedgerRow] = []
-        self.connection = EdgeConnection(self.address, self.address, "cubic")
+        self.up, self.down = Tally("dev1", "edge1"), Tally("edge1", "dev1")
+        self.connection = EdgeConnection(self.address, self.address.address, "cubic", self.up)
         way = path(TOPOLOGY, "dev1", "edge1")
         assert way
         self.device = Device(
+            name="dev1",
             alarm=self.alarm,
             board=self.board,
             compute=PacedCompute(PROFILE, store(PAYLOAD), self.alarm, 1e9),
@@ -115,9 +118,9 @@ class Bench:
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             self.writers.add(writer)
-            await self.edge.serve(reader, writer)
+            await self.edge.serve(reader, writer, self.down)
 
-        listener = sockets.listening(self.address.pid, self.address.address, "cubic")
+        listener = sockets.listening(self.address.pid, "cubic")
         self.server = await asyncio.start_server(serve, sock=listener)
 
     async def vanish(self) -> None:
