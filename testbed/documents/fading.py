@@ -7,7 +7,7 @@ import math
 from testbed.documents.resolved import Fading
 from testbed.documents.units import BANDWIDTH
 
-_LOWEST_BPS, _HIGHEST_BPS = BANDWIDTH.parse(BANDWIDTH.lowest), BANDWIDTH.parse(BANDWIDTH.highest)
+_LOWEST_BPS, _HIGHEST_BPS = BANDWIDTH.range
 
 
 def mean_snr(fading: Fading) -> float:

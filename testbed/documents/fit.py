@@ -6,10 +6,15 @@ import itertools
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
+from testbed.documents.channels import impossible_bursts
 from testbed.documents.layout import ENOUGH, Loc, Problem, matching, unknown_node
 from testbed.documents.model import nearest, one_of
-from testbed.documents.resolved import ResolvedTopology
+from testbed.documents.parameters import BothWays, too_much_under_way
+from testbed.documents.resolved import LinkChange, LinkParameters, ResolvedTopology
 from testbed.documents.units import DURATION, INSTANT
+from testbed.documents.workload import Flap
 
 Links = tuple[tuple[str, str], ...]
 
@@ -33,10 +38,15 @@ def workload_problems(
 
     `broken` names the fields that are wrong by themselves; nothing is said that only follows from them.
     """
-    problems = list(_late_events(data))
+    problems = [*_late_events(data), *_stops_and_starts(data, broken)]
     if topology is not None:
-        problems += itertools.islice(_unknown_links(data, topology, broken), ENOUGH)
-        problems += itertools.islice(_unknown_edges(data, topology, broken), ENOUGH)
+        for found in (
+            _unknown_links(data, topology, broken),
+            _impossible_links(data, topology, broken),
+            _unknown_nodes(data, topology, broken),
+            _unknown_edges(data, topology, broken),
+        ):
+            problems += itertools.islice(found, ENOUGH)
     return problems
 
 
@@ -46,13 +56,47 @@ def _late_events(data: Mapping[str, Any]) -> Iterator[Problem]:
     except ValueError:
         return
     for index, event in _events(data):
-        try:
-            late = INSTANT.parse(event.get("at")) > duration_s
-        except ValueError:
+        at_s = _at(event)
+        if at_s is None:
             continue
-        if late:
+        if at_s > duration_s:
             text = f"{event['at']} is after the run's end, at most {data['duration']} is allowed"
             yield ("events", index, "at"), text
+        elif (last_s := _last_cut(event, at_s)) is not None and last_s > duration_s:
+            text = f"the last time would begin at {last_s:g} s, after the run's end ({data['duration']}): fewer times"
+            yield ("events", index, "flap"), text
+
+
+def _at(event: Mapping[str, Any]) -> float | None:
+    try:
+        return INSTANT.parse(event.get("at"))
+    except ValueError:
+        return None
+
+
+def _last_cut(event: Mapping[str, Any], at_s: float) -> float | None:
+    """When a flap goes down for the last time, if it is a flap."""
+    try:
+        flap = Flap.model_validate(event.get("flap"))
+    except ValidationError:
+        return None
+    return at_s + (flap.times - 1) * (flap.down_s + flap.up_s)
+
+
+def _stops_and_starts(data: Mapping[str, Any], broken: Collection[Loc]) -> Iterator[Problem]:
+    """Nodes that are stopped twice, or started without having been stopped."""
+    if any(loc[:1] == ("events",) and loc[2:3] in ((), ("at",), ("stop",), ("start",)) for loc in broken):
+        return  # the order is in doubt
+    timed = [(_at(event) or 0.0, index, event) for index, event in _events(data)]
+    stopped: dict[str, int] = {}
+    for _, index, event in sorted(timed, key=lambda each: each[:2]):
+        stop, start = event.get("stop"), event.get("start")
+        if stop is not None:
+            if stop in stopped:
+                yield ("events", index, "stop"), f"{stop!r} was stopped by events[{stopped[stop]}] already"
+            stopped[stop] = index
+        elif start is not None and stopped.pop(start, None) is None:
+            yield ("events", index, "start"), f"{start!r} runs already: a start needs an earlier stop of the node"
 
 
 def _unknown_links(data: Mapping[str, Any], topology: ResolvedTopology, broken: Collection[Loc]) -> Iterator[Problem]:
@@ -67,6 +111,43 @@ def _unknown_links(data: Mapping[str, Any], topology: ResolvedTopology, broken: 
         if not unknown and not any(matched_links(event["links"], topology)):
             links = one_of([f"[{link.a}, {link.b}]" for link in topology.links])
             yield loc, f"no link joins {event['links'][0]!r} and {event['links'][1]!r}, there are: {links}"
+
+
+def _impossible_links(
+    data: Mapping[str, Any], topology: ResolvedTopology, broken: Collection[Loc]
+) -> Iterator[Problem]:
+    """Changes that a link cannot have together with what it keeps."""
+    links = {(link.a, link.b): link for link in topology.links}
+    for index, event in _events(data):
+        loc: Loc = ("events", index, "set")
+        if "set" not in event or "links" not in event or any(each[:2] == loc[:2] for each in broken):
+            continue
+        changes = BothWays.model_validate(event["set"]).changes
+        for pairs, (up, down) in zip(matched_links(event["links"], topology), (changes, changes[::-1]), strict=True):
+            directions = [
+                (each, links[a, b]) for a, b in pairs for each in ((up, links[a, b].up), (down, links[a, b].down))
+            ]
+            problems = ((link, _impossible(change, old)) for (change, old), link in directions)
+            for link, problem in problems:
+                if problem:
+                    yield loc, f"{problem} ([{link.a}, {link.b}])"
+                    break
+
+
+def _impossible(change: LinkChange, old: LinkParameters) -> str | None:
+    new = change.applied_to(old)
+    late = too_much_under_way([LinkChange(new.bandwidth_bps, new.delay_s, new.jitter_s)])
+    return late or (impossible_bursts(new.loss, new.burst) if new.burst is not None else None)
+
+
+def _unknown_nodes(data: Mapping[str, Any], topology: ResolvedTopology, broken: Collection[Loc]) -> Iterator[Problem]:
+    for index, event in _events(data):
+        for action in ("stop", "start"):
+            loc: Loc = ("events", index, action)
+            node = event.get(action)
+            if node is not None and loc not in broken and node not in _nodes(topology):
+                near = nearest(node, _nodes(topology))
+                yield loc, f"there is no node {node!r}{near or ','} there are: {one_of(_nodes(topology))}"
 
 
 def _unknown_edges(data: Mapping[str, Any], topology: ResolvedTopology, broken: Collection[Loc]) -> Iterator[Problem]:

@@ -14,6 +14,11 @@ from typing import Any
 
 from testbed.documents.model import KEY, nearest, one_of
 from testbed.documents.topology import MAX_NODES, NODE_NAME_LENGTH
+from testbed.documents.units import BANDWIDTH
+
+MAX_LINKS = 4096
+MAX_SUBNETS = 255
+"""What the network room can number: links, and subnets, of which each tree of joined access points is one."""
 
 Loc = tuple[str | int, ...]
 Problem = tuple[Loc, str]
@@ -74,6 +79,8 @@ def lay_out(data: Mapping[str, Any], broken: Collection[Loc] = ()) -> Layout:
     if links_known:
         _check_loops(layout)
         _check_devices(layout, data, edges_known)
+        _check_subnets(layout)
+        _check_totals(layout, data, broken)
     return layout
 
 
@@ -119,6 +126,9 @@ def _pair_nodes(layout: Layout, data: Mapping[str, Any], broken: Collection[Loc]
             if problem := _refusal(layout, a, b):
                 layout.problems.append((entry, problem))
                 break
+            if len(layout.pairs) == MAX_LINKS:
+                layout.problems.append((entry, f"makes more than {MAX_LINKS:,} links in all, which is the most"))
+                return False
             layout.pairs[a, b] = index
     return known and len(layout.problems) == before
 
@@ -224,3 +234,25 @@ def _check_devices(layout: Layout, data: Mapping[str, Any], edges_known: bool) -
             homes_of = one_of(joined[lost[0]])
             text = f"{one_of(lost, 1)} cannot reach an edge: none hangs on {homes_of} or what it is linked to"
             layout.problems.append((("devices", group, KEY), text))
+
+
+def _check_subnets(layout: Layout) -> None:
+    if (subnets := len(set(_islands(layout)[0].values()))) > MAX_SUBNETS:
+        text = f"{subnets} groups of access points that no link joins, there are subnets for {MAX_SUBNETS}"
+        layout.problems.append((("access_points",), text))
+
+
+def _check_totals(layout: Layout, data: Mapping[str, Any], broken: Collection[Loc]) -> None:
+    """An access point's total must leave each of its links to devices a bandwidth that a link may have."""
+    joined = layout.neighbours
+    for name, entry in data["access_points"].items():
+        loc: Loc = ("access_points", name, "bandwidth")
+        if not isinstance(entry, dict) or "bandwidth" not in entry or loc in broken:
+            continue
+        links = sum(layout.kinds[other] == _DEVICE for other in joined[name])
+        if not links:
+            text = f"is what links to devices share, and {name!r} has none, leave it out"
+            layout.problems.append((loc, text))
+        elif BANDWIDTH.parse(entry["bandwidth"]) < links * BANDWIDTH.range[0]:
+            text = f"{entry['bandwidth']} for {links} links to devices, at least {BANDWIDTH.lowest} for each is needed"
+            layout.problems.append((loc, text))

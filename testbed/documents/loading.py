@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ValidationError
 
-from testbed.documents.errors import DocumentErrors
+from testbed.documents.channels import Trace
+from testbed.documents.errors import DocumentErrors, LocatedError
 from testbed.documents.fit import workload_problems
 from testbed.documents.layout import Loc, Problem, lay_out
-from testbed.documents.located import Source, read_source
+from testbed.documents.located import Source, decoded, read_source
 from testbed.documents.model import Model
-from testbed.documents.resolved import ResolvedTopology
+from testbed.documents.parameters import highest, too_much_under_way
+from testbed.documents.resolved import ResolvedTopology, Schedule
 from testbed.documents.topology import Topology
+from testbed.documents.traces import parse_trace
 from testbed.documents.workload import Workload
+
+MAX_TRACE_BYTES = 64 * 1024 * 1024
 
 _Document = TypeVar("_Document", bound=Model)
 
@@ -31,8 +38,48 @@ def load_workload(path: Path, topology: ResolvedTopology | None = None) -> Workl
 
 
 def parse_topology(source: Source) -> Topology:
-    """The topology that a source holds. Raises DocumentErrors."""
-    return _parse(source, Topology, lambda broken: lay_out(source.data, broken).problems)
+    """The topology that a source holds, with what the traces hold that it names. Raises DocumentErrors."""
+    topology = _parse(source, Topology, lambda broken: lay_out(source.data, broken).problems)
+    named = list(topology.traces)
+    recorded: dict[Trace, Schedule] = {}
+    errors: list[LocatedError] = []
+    for trace, loc in {trace: loc for loc, _, trace in named}.items():
+        path = Path(source.file).parent / trace.file
+        try:
+            recorded[trace] = parse_trace(str(path), _trace_text(path), loop=trace.loop, window_s=trace.window_s)
+        except _UnreadableError as error:
+            errors.append(source.error((*loc, "file"), str(error)))
+        except DocumentErrors as found:
+            errors += found.errors
+    most = {trace: highest(schedule.changes) for trace, schedule in recorded.items()}
+    for loc, given, trace in named:
+        if trace in most and (problem := too_much_under_way([given, most[trace]])):
+            errors.append(source.error(loc, problem))
+    if errors:
+        raise DocumentErrors(errors)
+    return topology.with_traces(recorded)
+
+
+class _UnreadableError(Exception):
+    """A trace of which nothing can be said but that it cannot be read."""
+
+
+def _trace_text(path: Path) -> str:
+    try:
+        with open(path, "rb", opener=_without_waiting) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise _UnreadableError(f"{str(path)!r} is not a regular file")
+            content = stream.read(MAX_TRACE_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise _UnreadableError(f"{str(path)!r} cannot be read: {reason}") from None
+    if len(content) > MAX_TRACE_BYTES:
+        raise _UnreadableError(f"{str(path)!r} is larger than the {MAX_TRACE_BYTES:,} bytes that a trace may have")
+    return decoded(str(path), content)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a pipe would be waited for
 
 
 def parse_workload(source: Source, topology: ResolvedTopology | None = None) -> Workload:

@@ -95,13 +95,19 @@ def read_source(path: Path) -> Source:
             content = stream.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise _whole(file, f"is larger than the {MAX_BYTES:,} bytes that a document may have")
-        return Source(file, content.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        before = content[: error.start].decode("utf-8-sig", "replace")
-        raise DocumentErrors([_after(file, before, "is not UTF-8 text")]) from None
+        return Source(file, decoded(file, content))
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         reason = error.strerror if isinstance(error, OSError) else error
         raise _whole(file, f"cannot be read: {reason}") from None
+
+
+def decoded(file: str, content: bytes) -> str:
+    """The text of a file. Raises DocumentErrors if it is not UTF-8."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode("utf-8-sig", "replace")
+        raise DocumentErrors([_after(file, before, "is not UTF-8 text")]) from None
 
 
 def dotted(loc: Loc) -> str:

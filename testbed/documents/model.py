@@ -112,6 +112,8 @@ def _in_plain_words(error: ErrorDetails) -> str:
             return f"must be text, found {found}"
         case "int_type" | "int_from_float":
             return f"must be a whole number without a unit, found {found}"
+        case "bool_type":
+            return f"must be true or false, found {found}"
         case "float_type":
             return f"must be a number without a unit, found {found}"
         case "finite_number":

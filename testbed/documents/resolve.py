@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import ValidationError
 
+from testbed.documents.channels import Channel as WrittenChannel
+from testbed.documents.channels import Constant, GilbertElliott, RadioFading, Steps, Trace, known_changes
 from testbed.documents.layout import device_names, lay_out
 from testbed.documents.model import nearest, one_of
+from testbed.documents.parameters import Parameters
 from testbed.documents.resolved import (
+    Channel,
     Compute,
     LinkChange,
     LinkParameters,
@@ -17,8 +21,11 @@ from testbed.documents.resolved import (
     ResolvedEdge,
     ResolvedLink,
     ResolvedTopology,
+    Schedule,
 )
-from testbed.documents.topology import Link, Paced, Parameters, Topology
+from testbed.documents.resolved import Limits as ResolvedLimits
+from testbed.documents.resolved import Tolerance as ResolvedTolerance
+from testbed.documents.topology import Limits, Paced, Topology
 
 
 def resolve(topology: Topology) -> ResolvedTopology:
@@ -28,18 +35,29 @@ def resolve(topology: Topology) -> ResolvedTopology:
         raise ValueError("; ".join(text for _, text in layout.problems))
     homes = layout.neighbours
     devices = {
-        name: ResolvedDevice(tuple(homes[name]), _compute(device.compute))
+        name: ResolvedDevice(tuple(homes[name]), _compute(device.compute), _limits(device.limits))
         for group, device in topology.devices.items()
         for name in device_names(group, device.count)
     }
-    both_ways = [_parameters(link) for link in topology.links]
+    channels = _Channels(topology.recorded)
+    ways = [[channels.resolved(given, channel) for _, given, channel in link.ways] for link in topology.links]
     return ResolvedTopology(
         name=topology.name,
-        access_points={name: ResolvedAccessPoint() for name in topology.access_points},
-        edges={name: ResolvedEdge(edge.access_point, _compute(edge.compute)) for name, edge in topology.edges.items()},
+        access_points={name: ResolvedAccessPoint(each.bandwidth_bps) for name, each in topology.access_points.items()},
+        edges={
+            name: ResolvedEdge(edge.access_point, _compute(edge.compute), _limits(edge.limits))
+            for name, edge in topology.edges.items()
+        },
         devices=devices,
-        links=tuple(ResolvedLink(a, b, *both_ways[index]) for (a, b), index in layout.pairs.items()),
+        links=tuple(
+            ResolvedLink(a, b, up, down, up_channel, down_channel)
+            for (a, b), index in layout.pairs.items()
+            for (up, up_channel), (down, down_channel) in [ways[index]]
+        ),
         congestion_control=topology.congestion_control,
+        channels=channels.found,
+        switch=topology.switch,
+        tolerance=ResolvedTolerance(topology.tolerance.bandwidth, topology.tolerance.delay_s * 1e3),
     )
 
 
@@ -69,6 +87,59 @@ def _compute(compute: str | Paced) -> Compute:
     return Compute(compute.gflops * 1e9) if isinstance(compute, Paced) else Compute()
 
 
-def _parameters(link: Link) -> tuple[LinkParameters, LinkParameters]:
-    up, down = (change.applied_to(LinkParameters(bandwidth_bps=0.0)) for change in link.changes)
-    return up, down  # a link's model sees to it that both have a bandwidth
+def _limits(limits: Limits | None) -> ResolvedLimits:
+    return ResolvedLimits(limits.memory_bytes, limits.cpus) if limits else ResolvedLimits()
+
+
+class _Channels:
+    """The channels of a topology, equal ones once."""
+
+    def __init__(self, recorded: Mapping[Trace, Schedule]) -> None:
+        self._recorded = recorded
+        self._numbers: dict[Channel, int] = {}
+        self._known: dict[object, int] = {}  # by what is written, so that long traces are compared once
+
+    @property
+    def found(self) -> tuple[Channel, ...]:
+        return tuple(self._numbers)
+
+    def resolved(self, given: LinkChange, written: WrittenChannel) -> tuple[LinkParameters, int | None]:
+        """How a direction rests, and the number of its channel."""
+        known = self._recorded_in(written).changes if isinstance(written, Trace) else known_changes(written)
+        rest = given.over(known[0]) if known else given
+        parameters = rest.applied_to(LinkParameters(bandwidth_bps=0.0))  # the link sees to it that there is a bandwidth
+        return parameters, self._number(written, parameters)
+
+    def _number(self, written: WrittenChannel, rest: LinkParameters) -> int | None:
+        if isinstance(written, Constant | GilbertElliott):
+            return None
+        key = (written.model_dump_json(), rest) if isinstance(written, Steps) else written
+        if key not in self._known:
+            self._known[key] = self._numbers.setdefault(self._channel(written, rest), len(self._numbers))
+        return self._known[key]
+
+    def _channel(self, written: Trace | Steps | RadioFading, rest: LinkParameters) -> Channel:
+        match written:
+            case Trace():
+                return self._recorded_in(written)
+            case RadioFading():
+                return written.resolved()
+        return _schedule(written, rest)
+
+    def _recorded_in(self, trace: Trace) -> Schedule:
+        if trace not in self._recorded:
+            raise ValueError(f"the trace {trace.file!r} has not been read: load the topology from its file")
+        return self._recorded[trace]
+
+
+def _schedule(steps: Steps, rest: LinkParameters) -> Schedule:
+    """The steps; where they begin anew, the first sets all that any sets, so that every round is like the first."""
+    changes = [step.change() for step in steps.steps]
+    if steps.period_s is not None:
+        set_once = {
+            name: getattr(rest, name)
+            for name in LinkChange.__struct_fields__
+            if any(getattr(change, name) is not None for change in changes)
+        }
+        changes[0] = changes[0].over(LinkChange(**set_once))
+    return Schedule(tuple(step.at_s for step in steps.steps), tuple(changes), steps.period_s)

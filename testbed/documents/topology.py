@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 
+from testbed.documents.channels import CONSTANT, Channel, GilbertElliott, Steps, Trace, gives_bandwidth, known_changes
 from testbed.documents.model import Model, explained, shown
-from testbed.documents.resolved import LinkChange
-from testbed.documents.units import Bandwidth, Delay, Loss, Size
+from testbed.documents.parameters import BothWays, Parameters, too_much_under_way
+from testbed.documents.resolved import LinkChange, Schedule
+from testbed.documents.units import Bandwidth, Delay, Memory, Share
 
 MAX_NODES = 1000
+WAYS = ("up", "down")
 NODE_NAME_LENGTH = 12
 
 _NAME = r"[a-z][a-z0-9-]{0,29}"
@@ -64,47 +77,10 @@ Pair = Annotated[
 ]
 
 
-class Parameters(Model):
-    """What can be set on one direction of a link."""
+class Direction(Parameters):
+    """Parameters of one direction of a link, and what varies them."""
 
-    bandwidth_bps: Bandwidth | None = Field(
-        None, alias="bandwidth", description="Bits per second at the IP layer; every packet takes size over bandwidth."
-    )
-    delay_s: Delay | None = Field(
-        None, alias="delay", description="One-way delay on top of what the bandwidth takes; 0 ms if never given."
-    )
-    jitter_s: Delay | None = Field(
-        None,
-        alias="jitter",
-        description="Uniform change of the delay, plus or minus, never reordering; 0 ms if never given.",
-    )
-    loss: Loss | None = Field(
-        None, description="Share of packets lost after they have used the link; 0 % if never given."
-    )
-    queue_bytes: Size | None = Field(
-        None,
-        alias="queue",
-        description="Size of the queue before the link; if never given, bandwidth times delay and enough for a burst.",
-    )
-
-    def change(self) -> LinkChange:
-        """What is given here, as a change of one direction."""
-        return LinkChange(self.bandwidth_bps, self.delay_s, self.jitter_s, self.loss, self.queue_bytes)
-
-
-class BothWays(Parameters):
-    """Parameters of both directions; `up` and `down` override them for one."""
-
-    up: Parameters | None = Field(None, description="Parameters from the node named first to the second.")
-    down: Parameters | None = Field(None, description="Parameters from the node named second to the first.")
-
-    @property
-    def changes(self) -> tuple[LinkChange, LinkChange]:
-        """What is given for each direction, up and down."""
-        return self._one_way(self.up), self._one_way(self.down)
-
-    def _one_way(self, own: Parameters | None) -> LinkChange:
-        return own.change().over(self.change()) if own else self.change()
+    channel: Channel | None = Field(None, description="What varies this direction during a run.")
 
 
 class Link(BothWays):
@@ -113,15 +89,62 @@ class Link(BothWays):
     between: Pair = Field(
         description="The two nodes, or patterns of nodes, [dev*, ap1]; the one named first is farther from the core."
     )
+    channel: Channel | None = Field(
+        None,
+        description="What varies the link during a run, such as {process: gilbert_elliott, loss: 2 %, burst: 5}; each "
+        "link and direction draws its own.",
+    )
+    up: Direction | None = Field(None, description="Parameters and channel from the node named first to the second.")
+    down: Direction | None = Field(None, description="Parameters and channel from the node named second to the first.")
+
+    @property
+    def channels(self) -> tuple[Channel, Channel]:
+        """What varies each direction, up and down."""
+        up, down = (way.channel if way and way.channel else self.channel for way in (self.up, self.down))
+        return up or CONSTANT, down or CONSTANT
+
+    @property
+    def ways(self) -> tuple[tuple[str, LinkChange, Channel], ...]:
+        """For each direction its name, what is given for it, and what varies it."""
+        return tuple(zip(WAYS, self.changes, self.channels, strict=True))
 
     @model_validator(mode="after")
     def _bandwidth_both_ways(self) -> Self:
         lacking = [
-            way for way, change in zip(("up", "down"), self.changes, strict=True) if change.bandwidth_bps is None
+            (way, channel)
+            for way, given, channel in self.ways
+            if given.bandwidth_bps is None and not gives_bandwidth(channel)
         ]
         if lacking:
-            ways = " and ".join(lacking)
-            raise explained(f"has no bandwidth {ways}, give `bandwidth`, such as 10 Mbit/s, here or under {ways}")
+            ways = " and ".join(way for way, _ in lacking)
+            steps = ", or in the first step" if any(isinstance(channel, Steps) for _, channel in lacking) else ""
+            raise explained(
+                f"has no bandwidth {ways}, give `bandwidth`, such as 10 Mbit/s, here or under {ways}{steps}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_loss(self) -> Self:
+        for way, given, channel in self.ways:
+            if given.loss is not None and isinstance(channel, GilbertElliott):
+                raise explained(
+                    f"has both `loss` and a gilbert_elliott channel {way}, which gives the loss: leave `loss` out there"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _queue_to_begin_anew_with(self) -> Self:
+        for way, given, channel in self.ways:
+            if given.queue_bytes is None and isinstance(channel, Steps) and channel.forgets_its_queue:
+                text = "that sets `queue` and begins anew: give its first step or the link a `queue`"
+                raise explained(f"has a channel {way} {text}")
+        return self
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        for way, given, channel in self.ways:
+            if problem := too_much_under_way([given, *known_changes(channel)]):
+                raise explained(f"{problem} ({way})")
         return self
 
 
@@ -150,18 +173,53 @@ Compute = Annotated[
 _COMPUTE = "How the node computes: live (as long as it takes here), or paced, such as {gflops: 5} in GFLOP/s."
 
 
+class Limits(Model):
+    """What the processes of a live node may use of this machine."""
+
+    memory_bytes: Memory | None = Field(None, alias="memory", description="Memory; as much as there is if not given.")
+    cpus: float | None = Field(
+        None, ge=0.01, le=1024, description="Cores' worth of time; as much as there is if not given.", examples=[0.5]
+    )
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.memory_bytes is None and self.cpus is None:
+            raise explained("limits nothing, give memory or cpus, such as {memory: 2 GiB, cpus: 0.5}")
+        return self
+
+
+class Node(Model):
+    """What devices and edges have in common."""
+
+    compute: Compute = Field(description=_COMPUTE)
+    limits: Limits | None = Field(
+        None, description="Of a live node: what it may use of this machine, such as {memory: 2 GiB, cpus: 0.5}."
+    )
+
+    @model_validator(mode="after")
+    def _limits_for_live(self) -> Self:
+        if self.limits is not None and self.compute != "live":
+            raise explained("`limits` are for `compute: live`: a paced node computes nothing here, leave them out")
+        return self
+
+
 class AccessPoint(Model):
-    """An access point; it has no settings of its own."""
+    """An access point."""
+
+    bandwidth_bps: Bandwidth | None = Field(
+        None,
+        alias="bandwidth",
+        description="Total rate that its links to devices share, both directions together; no limit if not given.",
+    )
 
 
-class Edge(Model):
+class Edge(Node):
     """An edge server."""
 
     access_point: str = Field(description="The access point that the edge hangs on; a link must join them.")
-    compute: Compute = Field(description=_COMPUTE)
 
 
-class Device(Model):
+class Device(Node):
     """A device, or a group of equal devices."""
 
     count: int | None = Field(
@@ -170,7 +228,13 @@ class Device(Model):
         le=MAX_NODES,
         description="How many: `dev` with count 8 is dev1 to dev8; without it, one device of this very name.",
     )
-    compute: Compute = Field(description=_COMPUTE)
+
+
+class Tolerance(Model):
+    """How far a link may be from what was asked before a run over it is invalid."""
+
+    bandwidth: Share = Field(0.03, description="Share of the bandwidth asked; 3 % if not given.")
+    delay_s: Delay = Field(0.0005, alias="delay", description="Difference from the delay asked; 0.5 ms if not given.")
 
 
 def _one_machine(value: object) -> object:
@@ -207,3 +271,29 @@ class Topology(Model):
     congestion_control: Annotated[
         str, *_written_as(r"[a-z][a-z0-9_-]{0,14}", "the name of a TCP congestion control", "cubic")
     ] = Field("cubic", description="TCP congestion control of every node.")
+    switch: Literal["bridge", "ovs"] = Field(
+        "bridge", description="What an access point is made of: a Linux bridge, or Open vSwitch."
+    )
+    tolerance: Tolerance = Field(Tolerance(), description="How far links may be from what was asked.")
+
+    _recorded: Mapping[Trace, Schedule] = PrivateAttr(default={})
+
+    @property
+    def traces(self) -> Iterator[tuple[tuple[str | int, ...], LinkChange, Trace]]:
+        """The traces that directions follow: where each is named, what is given beside it, and the trace."""
+        for index, link in enumerate(self.links):
+            for way, given, channel in link.ways:
+                if isinstance(channel, Trace):
+                    own: Direction | None = getattr(link, way)
+                    yield ("links", index, *([way] if own and own.channel else []), "channel"), given, channel
+
+    @property
+    def recorded(self) -> Mapping[Trace, Schedule]:
+        """What the traces hold that the links name; nothing unless the topology was loaded from a file."""
+        return self._recorded
+
+    def with_traces(self, recorded: Mapping[Trace, Schedule]) -> Self:
+        """The topology with what its traces hold."""
+        copy = self.model_copy()
+        copy._recorded = recorded
+        return copy

@@ -11,12 +11,15 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from testbed.documents.model import explained, shown
 
-_WRITTEN = re.compile(r"(?P<number>[0-9]{1,20}(?:\.[0-9]{1,40})?) ?(?P<unit>[^0-9\s.+-]\S{0,9})", re.ASCII)
+_WRITTEN = re.compile(r"(?P<number>-?[0-9]{1,20}(?:\.[0-9]{1,40})?) ?(?P<unit>[^0-9\s.+-]\S{0,9})", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A kind of quantity: its units, each with its size in the SI unit that the program uses, and its range."""
+    """A kind of quantity: its units, each with its size in the unit that the program uses, and its range.
+
+    Levels (dB and the like) are kept as they are written; what has a negative `lowest` may be written with a sign.
+    """
 
     name: str
     units: dict[str, str]  # decimal texts, so that "0.3 ms" becomes the float nearest to 0.0003
@@ -31,12 +34,17 @@ class Quantity:
         """
         match = _WRITTEN.fullmatch(written.strip(" ")) if isinstance(written, str) else None
         scale = self.units.get(match["unit"]) if match else None
-        if match is None or scale is None:
+        if match is None or scale is None or (match["number"].startswith("-") and not self._signed):
             raise ValueError(f"{self._complaint(written)}, write {self.allowed}")
         value = Decimal(match["number"]) * Decimal(scale)
         if not self._si(self.lowest) <= value <= self._si(self.highest):
             raise ValueError(f"{shown(written)} is out of range, write {self.allowed}")
         return float(value)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The lowest and the highest SI value."""
+        return float(self._si(self.lowest)), float(self._si(self.highest))
 
     def write(self, value: float) -> str:
         """The quantity written out, so that parsing it gives the very same float."""
@@ -54,17 +62,21 @@ class Quantity:
         units = "|".join(re.escape(unit).replace(r"\%", "%") for unit in self.units)
         return {
             "type": "string",
-            "pattern": rf"^[0-9]+(\.[0-9]+)? ?({units})$",
+            "pattern": rf"^{'-?' if self._signed else ''}[0-9]+(\.[0-9]+)? ?({units})$",
             "description": f"{self.name}: {self.allowed}",
             "examples": [self.example],
         }
+
+    @property
+    def _signed(self) -> bool:
+        return self.lowest.startswith("-")
 
     def _si(self, written: str) -> Decimal:
         number, unit = written.split(" ")
         return Decimal(number) * Decimal(self.units[unit])
 
     def _complaint(self, written: object) -> str:
-        if re.fullmatch(r"[0-9.]+", str(written), re.ASCII):
+        if re.fullmatch(r"-?[0-9.]+" if self._signed else r"[0-9.]+", str(written), re.ASCII):
             return f"{shown(written)} has no unit"
         return f"{shown(written)} is not a {self.name}"
 
@@ -82,25 +94,24 @@ DURATION = Quantity("duration", {**_TIME, "min": "60", "h": "3600"}, "1 ms", "24
 INSTANT = Quantity("time from the start", {**_TIME, "min": "60", "h": "3600"}, "0 s", "24 h", "10 s")
 LOSS = Quantity("loss", {"%": "1e-2"}, "0 %", "100 %", "0.5 %")
 RATE = Quantity("rate", {"/s": "1"}, "0.001 /s", "10000 /s", "2 /s")
-SIZE = Quantity(
-    "size",
-    {"B": "1", "kB": "1e3", "KiB": "1024", "MB": "1e6", "MiB": "1048576", "GiB": "1073741824"},
-    "1 B",
-    "1 GiB",
-    "64 KiB",
-)
+_BYTES = {"B": "1", "kB": "1e3", "KiB": "1024", "MB": "1e6", "MiB": "1048576", "GiB": "1073741824"}
+SIZE = Quantity("size", _BYTES, "1 B", "1 GiB", "64 KiB")
+MEMORY = Quantity("size of memory", _BYTES, "16 MiB", "1024 GiB", "2 GiB")
+SHARE = Quantity("share", {"%": "1e-2"}, "0.1 %", "100 %", "3 %")
+LENGTH = Quantity("length", {"m": "1", "km": "1e3"}, "1 m", "1000 km", "50 m")
+FREQUENCY = Quantity("frequency", {"Hz": "1", "kHz": "1e3", "MHz": "1e6", "GHz": "1e9"}, "1 kHz", "100 GHz", "1 MHz")
+POWER = Quantity("power", {"dBm": "1"}, "-100 dBm", "100 dBm", "20 dBm")
+NOISE = Quantity("noise density", {"dBm/Hz": "1"}, "-250 dBm/Hz", "0 dBm/Hz", "-174 dBm/Hz")
+ATTENUATION = Quantity("attenuation", {"dB": "1"}, "0 dB", "200 dB", "40 dB")
 
 
-def _whole_bytes(written: object) -> int:
-    return max(1, round(SIZE.parse(written)))
-
-
-def _validator(quantity: Quantity, parse: Any = None) -> BeforeValidator:
+def _validator(quantity: Quantity, whole: bool = False) -> BeforeValidator:
     def validate(written: object) -> float:
         try:
-            return (parse or quantity.parse)(written)
+            value = quantity.parse(written)
         except ValueError as error:
             raise explained(str(error)) from None
+        return max(1, round(value)) if whole else value
 
     return BeforeValidator(validate)
 
@@ -115,4 +126,11 @@ Duration = Annotated[float, _validator(DURATION), *_annotations(DURATION)]  # se
 Instant = Annotated[float, _validator(INSTANT), *_annotations(INSTANT)]  # seconds from the start
 Loss = Annotated[float, _validator(LOSS), *_annotations(LOSS)]  # 0 to 1
 Rate = Annotated[float, _validator(RATE), *_annotations(RATE)]  # per second
-Size = Annotated[int, _validator(SIZE, _whole_bytes), *_annotations(SIZE)]  # bytes
+Size = Annotated[int, _validator(SIZE, whole=True), *_annotations(SIZE)]  # bytes
+Memory = Annotated[int, _validator(MEMORY, whole=True), *_annotations(MEMORY)]  # bytes
+Share = Annotated[float, _validator(SHARE), *_annotations(SHARE)]  # 0 to 1
+Length = Annotated[float, _validator(LENGTH), *_annotations(LENGTH)]  # metres
+Frequency = Annotated[float, _validator(FREQUENCY), *_annotations(FREQUENCY)]  # hertz
+Power = Annotated[float, _validator(POWER), *_annotations(POWER)]  # dBm
+Noise = Annotated[float, _validator(NOISE), *_annotations(NOISE)]  # dBm/Hz
+Attenuation = Annotated[float, _validator(ATTENUATION), *_annotations(ATTENUATION)]  # dB

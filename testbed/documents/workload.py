@@ -17,8 +17,9 @@ from pydantic import (
 )
 
 from testbed.documents.model import Model, explained, nearest, one_of, shown
+from testbed.documents.parameters import BothWays
 from testbed.documents.resolved import LinkChange, PolicySpec
-from testbed.documents.topology import BothWays, Name, NodeName, Pair
+from testbed.documents.topology import Name, NodeName, Pair
 from testbed.documents.units import Duration, Instant, Rate
 
 POLICIES = ("local", "full", "fixed", "random", "greedy")
@@ -187,23 +188,46 @@ class Change(BothWays):
         return self
 
 
+class Flap(Model):
+    """A link that goes down and comes up again, several times."""
+
+    down_s: Duration = Field(alias="down", description="How long nothing passes, such as 200 ms.")
+    up_s: Duration = Field(alias="up", description="How long it works again before the next time, such as 800 ms.")
+    times: int = Field(ge=1, le=1000, description="How many times it goes down, such as 5.")
+
+
+_OF_LINKS = ("set", "restore", "partition", "flap")
+_OF_NODES = ("kill", "stop", "start")
+
+
 class Event(Model):
     """Something that happens at an instant of the run."""
 
     at_s: Instant = Field(alias="at", description="When, from the run's start, such as 10 s.")
-    links: Pair | None = Field(None, description="The links that `set` or `restore` speaks of, such as [dev*, ap1].")
+    links: Pair | None = Field(None, description=f"The links that {one_of(_OF_LINKS)} speak of, such as [dev*, ap1].")
     set: Change | None = Field(None, description="Parameters to change, such as {bandwidth: 1 Mbit/s, loss: 3 %}.")
     restore: Literal[True] | None = Field(None, description="true: back to the parameters that the run found.")
+    partition_s: Duration | None = Field(
+        None, alias="partition", description="How long nothing passes, in either direction, such as 5 s."
+    )
+    flap: Flap | None = Field(
+        None, description="Nothing passes, again and again, such as {down: 200 ms, up: 800 ms, times: 5}."
+    )
     kill: NodeName | None = Field(None, description="The edge whose processes are killed.")
+    stop: NodeName | None = Field(
+        None, description="The node, of whichever kind, that is switched off; nothing passes its links."
+    )
+    start: NodeName | None = Field(None, description="The stopped node that is switched on again.")
 
     @model_validator(mode="after")
     def _one_action(self) -> Self:
-        given = [name for name in ("set", "restore", "kill") if getattr(self, name) is not None]
+        actions = (*_OF_LINKS, *_OF_NODES)
+        given = [name for name in actions if getattr(self, "partition_s" if name == "partition" else name) is not None]
         if len(given) != 1:
-            raise explained(f"needs exactly one of set, restore and kill, found {' and '.join(given) or 'none'}")
-        if given == ["kill"] and self.links is not None:
-            raise explained("`kill` takes no links, leave them out")
-        if given != ["kill"] and self.links is None:
+            raise explained(f"needs exactly one of {one_of(actions)}, found {' and '.join(given) or 'none'}")
+        if given[0] in _OF_NODES and self.links is not None:
+            raise explained(f"`{given[0]}` takes no links, leave them out")
+        if given[0] in _OF_LINKS and self.links is None:
             raise explained(f"`{given[0]}` needs links, such as [dev*, ap1]")
         return self
 
