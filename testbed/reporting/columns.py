@@ -10,21 +10,9 @@ import pandas as pd
 import pyarrow as pa
 
 from testbed.jobs.ledger import LedgerRow
+from testbed.network.record import LinkRows
 
 _TEXT, _WHOLE, _REAL, _TRUTH = pa.string(), pa.int64(), pa.float64(), pa.bool_()
-
-
-class AppliedLink(msgspec.Struct, frozen=True):
-    """One direction of a link from `t_s` seconds into the run on: the columns of `links.parquet`."""
-
-    t_s: float
-    a: str
-    b: str
-    direction: str  # "up" (from a to b) or "down"
-    bandwidth_bps: float
-    delay_ms: float
-    jitter_ms: float
-    loss: float  # 0 to 1
 
 
 JOBS = pa.schema(
@@ -75,17 +63,24 @@ LINKS = pa.schema(
         ("delay_ms", _REAL),
         ("jitter_ms", _REAL),
         ("loss", _REAL),
+        ("burst", _REAL),
+        ("asked_s", _REAL),
     ]
 )
-"""The columns of `links.parquet`."""
+"""The columns of `links.parquet`. A null burst: each packet is lost on its own."""
 
 _PANDAS = {_WHOLE: pd.Int64Dtype(), _TRUTH: pd.BooleanDtype(), _TEXT: pd.StringDtype()}
 
 
-def to_batch(rows: Sequence[LedgerRow] | Sequence[AppliedLink], schema: pa.Schema) -> pa.RecordBatch:
-    """The structs as one Arrow batch of the schema, whose columns are their fields."""
+def to_batch(rows: Sequence[LedgerRow]) -> pa.RecordBatch:
+    """Jobs as one Arrow batch."""
     plain: list[dict[str, Any]] = msgspec.to_builtins(list(rows))
-    return pa.RecordBatch.from_pylist(plain, schema=schema)
+    return pa.RecordBatch.from_pylist(plain, schema=JOBS)
+
+
+def links_to_batch(rows: LinkRows) -> pa.RecordBatch:
+    """Links as one Arrow batch."""
+    return pa.RecordBatch.from_pydict(msgspec.structs.asdict(rows), schema=LINKS)
 
 
 def to_rows(table: pa.Table) -> list[LedgerRow]:

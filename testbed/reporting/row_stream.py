@@ -32,10 +32,10 @@ class RowStream:
 
 
 def read_stream(path: Path, schema: pa.Schema) -> pa.Table:
-    """Every whole batch of the file, as one table."""
+    """Every whole batch of the file, as one table, which lies in the file and not in memory."""
     batches = []
     try:
-        with pa.ipc.open_stream(pa.BufferReader(path.read_bytes())) as reader:
+        with pa.ipc.open_stream(pa.memory_map(str(path))) as reader:
             batches.extend(iter(reader))
     except (pa.ArrowInvalid, OSError):  # cut short: what was read before stands
         pass

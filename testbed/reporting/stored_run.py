@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from testbed.jobs.ledger import LedgerRow
-from testbed.reporting.columns import JOBS, LINKS, AppliedLink, described, to_batch, to_frame, to_rows
+from testbed.network.record import LinkRows
+from testbed.reporting.columns import JOBS, LINKS, described, links_to_batch, to_batch, to_frame, to_rows
 from testbed.reporting.ownership import give_to_caller, make_folders
 from testbed.reporting.row_stream import RowStream, read_stream
 from testbed.reporting.summary import Summary, summarise
@@ -62,11 +63,11 @@ class StoredRun:
 
     def append(self, rows: Sequence[LedgerRow]) -> None:
         """Adds jobs that ended; each call writes some 3 KB beside the rows, so gather a second's rows or so."""
-        self._streams["jobs"].append(to_batch(rows, JOBS))
+        self._streams["jobs"].append(to_batch(rows))
 
-    def append_links(self, links: Sequence[AppliedLink]) -> None:
+    def append_links(self, links: LinkRows) -> None:
         """Adds links as they were set, from their `t_s` on."""
-        self._streams["links"].append(to_batch(links, LINKS))
+        self._streams["links"].append(links_to_batch(links))
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Writes `manifest.json`: at the start, so that a killed run says what it was, and again by `finish`."""

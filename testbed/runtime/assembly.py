@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from testbed.documents.resolved import KillEvent, LinkChange, LinkEvent, ResolvedTopology
+from testbed.documents.resolved import Event, LinkChange, ResolvedTopology
 from testbed.jobs.ledger import LedgerRow
 from testbed.network.certify import CertificateEntry
+from testbed.network.event_log import Happened
+from testbed.network.record import LinkRows
 from testbed.network.shape import Shaping
 from testbed.runtime.device_actor import DeviceActor
 from testbed.runtime.edge_actor import EdgeActor
-from testbed.runtime.network_actor import Applied, NetworkActor, node_addresses
+from testbed.runtime.network_actor import NetworkActor, node_addresses
+from testbed.runtime.playing import Played
 from testbed.runtime.run_spec import NodeAddress, RunSpec
 
 DEVICES_PER_ACTOR = 50
@@ -29,9 +32,10 @@ class Ending(msgspec.Struct):
     """What is left to tell when a run has ended."""
 
     rows: list[LedgerRow] = []
-    applied: list[Applied] = []  # the channel
+    links: LinkRows = msgspec.field(default_factory=LinkRows)  # as set
+    events: list[Happened] = []
     overruns: int = 0  # paced computations that outlasted their pace
-    losses: list[str] = []  # processes that died, and what could therefore not be put back
+    losses: list[str] = []  # processes that died, and links that were not as planned or could not be put back
 
 
 _NETWORK = "network"
@@ -116,12 +120,15 @@ class Assembly:
             for who, waiting in [(who, actor.prepare.remote(packed)) for who, actor in actors.items()]:
                 self._get(waiting, who)
 
-    def start(self, events: tuple[LinkEvent | KillEvent, ...], lead_s: float) -> float:
-        """Let the run begin so many seconds from now, everywhere; returns that instant (monotonic clock)."""
+    def start(self, events: Sequence[Event], seed: int, lead_s: float) -> float:
+        """Let the run begin so many seconds from now, everywhere, with the channels that the seed gives.
+
+        Returns that instant (monotonic clock).
+        """
         pids = {edge: self._get(actor.pid.remote(), edge) for edge, actor in self._edges.items()}
         start_s = time.monotonic() + lead_s
-        waits = {_NETWORK: self._network.play.remote(start_s, msgspec.json.encode(events), pids)}
-        waits |= {host: actor.start.remote(start_s) for host, actor in self._devices.items()}
+        waits = {_NETWORK: self._network.play.remote(start_s, msgspec.msgpack.encode(events), seed, pids)}
+        waits |= {who: actor.start.remote(start_s) for who, actor in (self._edges | self._devices).items()}
         for who, waiting in waits.items():
             self._get(waiting, who)
         return start_s
@@ -139,6 +146,14 @@ class Assembly:
             rows += more
             finished = finished and ended
         return rows, finished
+
+    def collect_links(self) -> LinkRows:
+        """The links as set since the last call.
+
+        Raises:
+            AssemblyError: the network's process is gone.
+        """
+        return msgspec.msgpack.decode(self._get(self._network.collect.remote(), _NETWORK), type=LinkRows)
 
     def lost(self, device: str) -> str | None:
         """Why the process of a device is gone, None while it lives."""
@@ -171,7 +186,9 @@ class Assembly:
             except AssemblyError:  # killed: the next run finds it alive again
                 self._edges[edge] = self._start_edge(edge)
         try:
-            ending.applied = msgspec.json.decode(self._get(self._network.rewind.remote(), _NETWORK), type=list[Applied])
+            played = msgspec.msgpack.decode(self._get(self._network.rewind.remote(), _NETWORK), type=Played)
+            ending.links, ending.events = played.rows, played.events
+            ending.losses += played.faults
         except AssemblyError as error:
             ending.losses.append(str(error))
         return ending

@@ -9,22 +9,20 @@ from typing import Any
 
 import msgspec
 
-from testbed.documents.resolved import KillEvent, LinkEvent, PolicySpec
+from testbed.documents.resolved import CutEvent, Event, PolicySpec, StartEvent, StopEvent
 from testbed.documents.workload import Workload
 from testbed.jobs import ledger
 from testbed.jobs.ledger import LedgerRow, Outcome
 from testbed.network.certify import CertificateEntry
-from testbed.reporting.columns import AppliedLink
 from testbed.reporting.stored_run import StoredRun
 from testbed.reporting.summary import Summary, summarise
 from testbed.reporting.verdict import INVALID
 from testbed.runtime.assembly import Assembly, AssemblyError, Ending
-from testbed.runtime.network_actor import Applied
 from testbed.runtime.run_spec import RunSpec
 from testbed.runtime.user_modules import search_path
 from testbed.workload.inputs import Inputs
 
-Events = tuple[LinkEvent | KillEvent, ...]
+Events = tuple[Event, ...]
 
 LEAD_S = 0.5
 """From telling everybody to the run's start: longer than telling takes."""
@@ -72,20 +70,21 @@ def run(
     book = _Book(inputs, policy.name, stored)
     fault: BaseException | None = None
     try:
-        assembly.prepare(_spec(assembly, workload, policy, seed, inputs))
-        start_s = assembly.start(events, LEAD_S)
+        assembly.prepare(_spec(assembly, workload, events, policy, seed, inputs))
+        start_s = assembly.start(events, seed, LEAD_S)
         finished = False
         while not finished:
             time.sleep(_POLL_S)
             rows, finished = assembly.collect()
             book.add(rows)
+            stored.append_links(assembly.collect_links())
             watch(Standing(time.monotonic() - start_s, workload.duration_s, len(inputs.jobs), book.ended))
     except (KeyboardInterrupt, AssemblyError) as error:
         fault = error
     ending = assembly.finish()
     book.add(ending.rows)
     book.close(assembly, fault)
-    stored.append_links([_row(applied) for applied in ending.applied])
+    stored.append_links(ending.links)
     after: list[CertificateEntry] = []
     if fault is None:
         try:
@@ -93,7 +92,8 @@ def run(
         except AssemblyError as error:
             fault = error
     summary = _summary(workload, policy, book.rows, inputs, events, ending, fault)
-    stored.finish({**manifest, "overruns": ending.overruns}, Certificate(before, after), summary)
+    ended = {**manifest, "events": msgspec.to_builtins(ending.events), "overruns": ending.overruns}
+    stored.finish(ended, Certificate(before, after), summary)
     if fault is not None:
         raise fault
     return after
@@ -139,7 +139,9 @@ class _Book:
         )
 
 
-def _spec(assembly: Assembly, workload: Workload, policy: PolicySpec, seed: int, inputs: Inputs) -> RunSpec:
+def _spec(
+    assembly: Assembly, workload: Workload, events: Events, policy: PolicySpec, seed: int, inputs: Inputs
+) -> RunSpec:
     last_arrival_s = inputs.jobs[-1].arrival_s if inputs.jobs else 0.0
     return RunSpec(
         topology=assembly.topology,
@@ -156,20 +158,7 @@ def _spec(assembly: Assembly, workload: Workload, policy: PolicySpec, seed: int,
         seed=seed,
         jobs=inputs.jobs,
         drain_s=last_arrival_s + workload.deadline_s,
-    )
-
-
-def _row(applied: Applied) -> AppliedLink:
-    link = applied.parameters
-    return AppliedLink(
-        applied.t_s,
-        applied.a,
-        applied.b,
-        applied.direction,
-        link.bandwidth_bps,
-        link.delay_s * 1e3,
-        link.jitter_s * 1e3,
-        link.loss,
+        node_events=tuple(event for event in events if isinstance(event, StopEvent | StartEvent)),
     )
 
 
@@ -187,8 +176,13 @@ def _summary(
         rows,
         issued=len(inputs.jobs),
         duration_s=workload.duration_s,
-        event_times_s=[event.at_s for event in events],
+        event_times_s=_instants_s(events),
     )
     cut_short = ["the run was interrupted" if isinstance(fault, KeyboardInterrupt) else str(fault)] if fault else []
     reasons = (*summary.reasons, *cut_short, *ending.losses)
     return msgspec.structs.replace(summary, verdict=INVALID, reasons=reasons) if reasons else summary
+
+
+def _instants_s(events: Events) -> set[float]:
+    """When something begins or ends to be otherwise."""
+    return {event.at_s for event in events} | {event.until_s for event in events if isinstance(event, CutEvent)}

@@ -10,7 +10,6 @@ import sys
 import textwrap
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -18,8 +17,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from testbed.documents.resolved import LinkParameters
 from testbed.jobs.ledger import LedgerRow
-from testbed.reporting.columns import JOBS, LINKS, AppliedLink
+from testbed.network.record import LinkRows
+from testbed.reporting.columns import JOBS, LINKS, to_batch, to_rows
 from testbed.reporting.row_stream import RowStream, read_stream
 from testbed.reporting.stored_run import NotARun, StoredRun, open_run
 from testbed.reporting.summary import summarise
@@ -58,14 +59,16 @@ COLUMNS = [
     "attempts",
     "error",
 ]
-LINK = AppliedLink(0.0, "dev1", "ap1", "up", 10e6, 5.0, 1.0, 0.005)
+LINKS_SET = LinkRows()
+LINKS_SET.add(0.0, 0.0, ("dev1", "ap1"), 0, LinkParameters(10e6, 0.005, 0.001, 0.005))
+LINKS_SET.add(1.0, 1.002, ("dev1", "ap1"), 1, LinkParameters(1e6, loss=0.01, burst=4.0))
 
 
 def finished(folder: Path, rows, batch: int = 7) -> StoredRun:
     run = StoredRun.create(folder, "poor-channel", "greedy")
     for start in range(0, len(rows), batch):
         run.append(rows[start : start + batch])
-    run.append_links([LINK])
+    run.append_links(LINKS_SET)
     run.finish({"seed": 1}, {"before": [], "after": []}, summarise("greedy", rows, issued=len(rows), duration_s=3.0))
     return run
 
@@ -74,7 +77,7 @@ def test_the_columns_are_those_of_the_ledger_in_the_order_of_the_design(tmp_path
     run = finished(tmp_path, mixed(20, 1))
     assert list(LedgerRow.__struct_fields__) != [] and set(LedgerRow.__struct_fields__) == set(COLUMNS)
     assert pq.read_schema(run.path / "jobs.parquet").names == COLUMNS == JOBS.names
-    assert pq.read_schema(run.path / "links.parquet").names == list(AppliedLink.__struct_fields__) == LINKS.names
+    assert pq.read_schema(run.path / "links.parquet").names == list(LinkRows.__struct_fields__) == LINKS.names
 
 
 @given(n=st.integers(0, 40), seed=st.integers(0, 1000), batch=st.integers(1, 50))
@@ -107,7 +110,19 @@ def test_a_finished_run_has_its_five_files_and_nothing_else(tmp_path, mixed):
     assert names == {"jobs.parquet", "links.parquet", "manifest.json", "certificate.json", "summary.json"}
     assert json.loads((run.path / "manifest.json").read_text()) == run.manifest == {"seed": 1}
     assert json.loads((run.path / "certificate.json").read_text()) == {"before": [], "after": []}
-    assert run.links().to_dict("records") == [msgspec.to_builtins(LINK)]
+    links = run.links()
+    assert links.drop(columns="burst").to_dict("list") == {
+        "t_s": [0.0, 1.002],
+        "a": ["dev1"] * 2,
+        "b": ["ap1"] * 2,
+        "direction": ["up", "down"],
+        "bandwidth_bps": [10e6, 1e6],
+        "delay_ms": [5.0, 0.0],
+        "jitter_ms": [1.0, 0.0],
+        "loss": [0.005, 0.01],
+        "asked_s": [0.0, 1.0],
+    }
+    assert links["burst"].isna().tolist() == [True, False] and links["burst"].iloc[1] == 4.0
 
 
 def test_runs_of_the_same_second_have_folders_of_their_own(tmp_path):
@@ -121,9 +136,11 @@ def test_a_run_cut_short_keeps_its_rows_and_is_invalid(tmp_path, mixed):
     run = StoredRun.create(tmp_path, "poor-channel", "greedy")
     run.write_manifest({"seed": 9})
     run.append(rows)
+    run.append_links(LINKS_SET)
     again = open_run(run.path)
     assert not again.finished
     assert again.rows() == rows
+    assert again.links()["t_s"].tolist() == [0.0, 1.002]
     assert again.manifest == {"seed": 9}
     assert again.summary.verdict == "INVALID"
     assert again.summary.reasons == ("the run did not come to its end; it kept 30 rows",)
@@ -169,13 +186,11 @@ def test_sigkill_while_writing_loses_nothing_that_was_appended(tmp_path, after):
 
 
 def test_a_stream_cut_at_any_byte_gives_its_whole_batches(tmp_path, mixed):
-    from testbed.reporting.columns import to_batch, to_rows
-
     rows, path = mixed(6, 1), tmp_path / "jobs.arrow"
     stream = RowStream(path, JOBS)
     ends = []
     for start in (0, 2, 4):
-        stream.append(to_batch(rows[start : start + 2], JOBS))
+        stream.append(to_batch(rows[start : start + 2]))
         ends.append(path.stat().st_size)
     whole = path.read_bytes()
     for cut in range(0, len(whole) + 1, 13):

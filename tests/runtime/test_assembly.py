@@ -56,7 +56,7 @@ def run(running: Running, policy: str, options: dict[str, object]) -> list[Ledge
         drain_s=jobs[-1].arrival_s + 5,
     )
     running.assembly.prepare(spec)
-    running.assembly.start((), 0.3)
+    running.assembly.start((), 1, 0.3)
     rows, finished = [], False
     while not finished:
         time.sleep(0.2)

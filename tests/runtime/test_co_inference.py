@@ -88,9 +88,9 @@ class Bench:
 
     def __init__(self, folder: Path, pid: int, policy: Always, edge_payload: bytes = PAYLOAD) -> None:
         self.alarm, self.board = Alarm(), Board(folder / "board", TOPOLOGY)
-        for index in range(len(TOPOLOGY.links)):
-            self.board.set_link(index, "up", LINK)
-            self.board.set_link(index, "down", LINK)
+        for link in TOPOLOGY.links:
+            for direction in (0, 1):
+                self.board.set_link((link.a, link.b), direction, LINK)
         self.address = NodeAddress(pid, "127.0.0.1")
         self.edge_compute = PacedCompute(PROFILE, store(edge_payload), self.alarm, 1e9)
         self.edge = Edge("edge1", self.edge_compute, self.board)

@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from testbed.documents.resolved import (
@@ -46,10 +47,23 @@ def test_a_way_is_as_fast_as_its_narrowest_link_and_adds_delays() -> None:
 def test_what_one_process_writes_on_the_board_another_reads(tmp_path) -> None:
     writer, reader = Board(tmp_path / "board", TREE), Board(tmp_path / "board", TREE)
     assert reader.busy_until("edge1") == 0
-    writer.set_link(1, "up", SLOW)
-    writer.set_link(1, "down", FAST)
+    link = (TREE.links[1].a, TREE.links[1].b)
+    writer.set_link(link, 0, SLOW)
+    writer.set_link(link, 1, FAST)
     writer.set_busy_until("edge1", 12.5)
     assert reader.link(Hop(1, "up")) == SLOW
     assert reader.link(Hop(1, "down")) == FAST
     assert reader.busy_until("edge1") == 12.5
     assert reader.link(Hop(2, "up")).bandwidth_bps == 0
+
+
+def test_a_devices_link_is_seen_no_wider_than_what_its_access_point_shares_out(tmp_path) -> None:
+    access_points = dict.fromkeys(TREE.access_points, ResolvedAccessPoint(3e6))
+    board = Board(tmp_path / "board", msgspec.structs.replace(TREE, access_points=access_points))
+    for link in TREE.links:
+        board.set_link((link.a, link.b), 0, FAST)
+        board.set_link((link.a, link.b), 1, SLOW)
+    for index, link in enumerate(TREE.links):
+        shared = link.a in TREE.devices
+        assert board.link(Hop(index, "up")).bandwidth_bps == (3e6 if shared else FAST.bandwidth_bps)
+        assert board.link(Hop(index, "down")) == SLOW

@@ -1,0 +1,147 @@
+"""Playing on real links: what is applied when, what TCP makes of it, and that everything is put back."""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import msgspec
+import pytest
+from conftest import star
+from test_links import received, sockets
+
+from testbed.documents.resolved import CutEvent, Fading, LinkChange, LinkEvent, LinkParameters, ResolvedTopology
+from testbed.network.build import EmulatedNetwork
+from testbed.network.links import AppliedChange, PlannedChange
+from testbed.network.player import Player
+from testbed.network.timeline import Timeline
+
+pytestmark = pytest.mark.root
+Build = Callable[..., EmulatedNetwork]
+LINK = ("dev1", "ap1")
+REST = LinkParameters(20e6, 0.002)
+FADING = Fading(5e6, 60, 3.0, 40, 5, -170, 0.02)  # some 28 Mbit/s on average
+
+
+def fading_star(devices: int) -> ResolvedTopology:
+    topology = star(devices, REST)
+    links = [
+        msgspec.structs.replace(link, up_channel=0, down_channel=0) if link.a in topology.devices else link
+        for link in topology.links
+    ]
+    return msgspec.structs.replace(topology, links=tuple(links), channels=(FADING,))
+
+
+@dataclasses.dataclass
+class Played:
+    applied: list[AppliedChange]
+    faults: list[str]
+
+
+def play(network: EmulatedNetwork, events, for_s: float, meanwhile: Callable[[], None] = lambda: None) -> Played:
+    played = Played([], [])
+    start_ns = time.monotonic_ns() + 50_000_000
+    timeline = Timeline(network.topology, network.links(), events, seed=1)
+    player = Player(network, timeline.changes(start_ns), played.applied.extend)
+    try:
+        meanwhile()
+        time.sleep(max(0.0, for_s + (start_ns - time.monotonic_ns()) / 1e9))
+    finally:
+        played.faults = player.stop()
+    return played
+
+
+def test_changes_are_applied_at_their_instants_and_the_links_put_back(built: Build) -> None:
+    network = built(star(2, REST))
+    slow = LinkChange(1e6, loss=0.03)
+    events = [
+        LinkEvent(0.3, (LINK,), slow, slow),
+        LinkEvent(0.6, (LINK,), restore=True),
+        CutEvent(0.5, 30.0, (("dev2", "ap1"),)),
+        LinkEvent(20.0, (LINK,), slow),
+    ]
+    seen = []
+    played = play(network, events, 0.9, lambda: (time.sleep(0.5), seen.append(network.links()[LINK])))
+    assert played.faults == []
+    assert [(change.planned.link[0], change.planned.direction) for change in played.applied] == [
+        ("dev1", 0),
+        ("dev1", 1),
+        ("dev2", 0),
+        ("dev2", 1),
+        ("dev1", 0),
+        ("dev1", 1),
+    ]
+    assert seen[0][0].bandwidth_bps == 1e6
+    late_ms = [(change.applied_ns - change.planned.at_ns) / 1e6 for change in played.applied]
+    assert all(0 <= late < 50 for late in late_ms)
+    assert set(network.links().values()) == {(REST, REST), tuple([LinkParameters(100e6, 0.0002)] * 2)}
+    for up, _ in (network.readings()[LINK], network.readings()["dev2", "ap1"]):
+        assert (up.parameters.bandwidth_bps, up.parameters.loss) == (20e6, 0.0)
+
+
+def test_a_cut_lets_nothing_pass(built: Build) -> None:
+    network = built(star(1, REST))
+    near, far = sockets(network, "dev1", "edge1", socket.SOCK_DGRAM)
+    arrived = []
+    with near, far:
+        far.settimeout(0.5)
+
+        def send() -> None:
+            for number in range(60):
+                near.send(bytes([number]))
+                time.sleep(0.02)
+
+        sender = threading.Thread(target=send)
+
+        def meanwhile() -> None:
+            sender.start()
+            with pytest.raises(TimeoutError):
+                while True:
+                    far.recv(10)
+                    arrived.append(time.monotonic())
+            sender.join()
+
+        began = time.monotonic()
+        play(network, [CutEvent(0.3, 30.0, (LINK,))], 1.0, meanwhile)
+        sender.join()
+        assert arrived and max(arrived) - began < 0.5
+        near.send(b"again")  # the links are put back
+        assert far.recv(10) == b"again"
+
+
+def test_a_flow_of_tcp_lives_through_fading(built: Build) -> None:
+    network = built(fading_star(3))
+    near, far = sockets(network, "dev1", "edge1", socket.SOCK_STREAM)
+    size = 3 * 2**20
+    with near, far:
+
+        def meanwhile() -> None:
+            sender = threading.Thread(target=near.sendall, args=(bytes(size),))
+            sender.start()
+            assert len(received(far, size)) == size
+            sender.join()
+
+        played = play(network, [], 1.5, meanwhile)
+    assert played.faults == []
+    up = [change for change in played.applied if (change.planned.link, change.planned.direction) == (LINK, 0)]
+    assert len(up) > 70
+    assert all(change.applied_ns >= change.planned.at_ns for change in up)
+    rates = {change.planned.parameters.bandwidth_bps for change in up}
+    assert len(rates) == len(up)
+    assert network.links()[LINK] == (REST, REST)
+
+
+def test_a_change_that_is_refused_ends_the_play_and_is_told(built: Build) -> None:
+    network = built(star(1, REST))
+    applied: list[AppliedChange] = []
+    at_ns = time.monotonic_ns() + 20_000_000
+    wrong = msgspec.structs.replace(REST, loss=2.0)
+    changes = [PlannedChange(at_ns, LINK, 0, wrong), PlannedChange(at_ns + 10**9, LINK, 1, REST)]
+    player = Player(network, iter(changes), applied.extend)
+    time.sleep(0.3)
+    assert any("loss" in fault or "range" in fault for fault in player.stop())
+    assert applied == []
+    assert network.readings()[LINK][0].parameters.bandwidth_bps == 20e6
