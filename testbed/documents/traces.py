@@ -97,7 +97,7 @@ def _csv(lines: list[str], loop: bool, note: Note) -> Schedule | None:
         if len(row) < len(header):
             continue
         time_s = row["time_s"]
-        if not at_s and time_s != 0:
+        if number == 2 and time_s != 0:
             note(number, f"the first time must be 0, found {time_s:g}: subtract it from all", field="time_s")
         if at_s and time_s <= at_s[-1]:
             note(number, f"{time_s:.12g} is not after {at_s[-1]:.12g}, the times must rise", field="time_s")
