@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import itertools
 import os
-import subprocess
 import threading
-import time
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -23,10 +21,12 @@ from testbed.network.holders import Holders
 from testbed.network.links import Air, AppliedChange, Backend, Counters, Planned, PlannedChange, Reading, Wire
 from testbed.network.namespace import call_in
 from testbed.network.netem import NetemLinks
+from testbed.network.offload import finish_before_sending
 from testbed.network.ownership import Ownership
 from testbed.network.relay import RelayLinks
 from testbed.network.shape import MTU, Shaping
 from testbed.network.state import NodeState, State, read_state, write_state
+from testbed.network.switches import LinuxBridge, OpenVSwitch
 
 if TYPE_CHECKING:
     from mininet.net import Mininet
@@ -103,6 +103,12 @@ class EmulatedNetwork:
         state = State(ownership.name, ownership.machine, shaping, topology, nodes, relay_socket)
         network = cls(state, plan, backend, ownership)
         network._holders, network._mininet = holders, mininet(plan, holders.of, ownership)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(
+                pool.map(
+                    lambda node: call_in(node.pid, lambda: _set_kernel(topology.congestion_control)), nodes.values()
+                )
+            )
         network._set_up()
         backend.shape([*network._wires.values()], [*network._set.values()])
         write_state(ownership, state)
@@ -122,64 +128,64 @@ class EmulatedNetwork:
         return cls(state, addressing(state.topology), backend, ownership)
 
     def _set_up(self) -> None:
-        """Makes and configures every interface."""
+        """Makes and configures every interface: those of the links, then the switches, then all else."""
+        plan, switch = self._plan, OpenVSwitch if self.topology.switch == "ovs" else LinuxBridge
+        ports: dict[str, list[str]] = {name: [] for name in plan.groups}
+        for end in itertools.chain(*plan.ends.values()):
+            if end.node in ports:
+                ports[end.node].append(end.name)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            pids = [node.pid for node in self._nodes.values()]
-            list(pool.map(lambda pid: call_in(pid, lambda: _set_kernel(self.topology.congestion_control)), pids))
-            for commands in self._commands():
-                list(pool.map(self._configure, commands, commands.values()))
-            list(pool.map(self._switch, self._plan.ports))
+            list(pool.map(self._set_kernel, plan.by_node))
+            first, then = self._making()
+            list(pool.map(self._configure, first, first.values()))
+            switches = {name: switch(self._ownership, name, self._nodes[name].pid) for name in plan.groups}
+            macs = {name: plan.by_node[name][0].mac for name in switches}
+            made = pool.map(lambda name: switches[name].making(ports[name], macs[name]), switches)
+            for name, commands in zip(switches, made, strict=True):
+                then[name] += commands
+            for name, commands in self._settings().items():
+                then[name] += commands
+            list(pool.map(self._configure, then, then.values()))
+            list(pool.map(lambda name: switches[name].lead(plan.ports[name]), switches))
+        if not all(one.kernel for one in switches.values()):
+            for wire in self._wires.values():
+                for end, pid in zip(wire.ends, wire.pids, strict=True):
+                    call_in(pid, lambda name=end.name: finish_before_sending(name))  # type: ignore[misc]
 
-    def _commands(self) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-        """What `ip` is to do in each node: first what makes both ends of links, then all else."""
-        plan = self._plan
-        first: dict[str, list[str]] = {}
-        then: dict[str, list[str]] = {name: ["link set lo up"] for name in plan.by_node}
-        for access_point in plan.groups:
-            then[access_point].append(f"link add {BRIDGE} type bridge forward_delay 0 stp_state 0 mcast_snooping 0")
+    def _making(self) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+        """The `ip` commands that make the links' interfaces in each node: those of the links' second ends, which make
+        both, and then those of the first."""
+        second: dict[str, list[str]] = {}
+        first: dict[str, list[str]] = {name: ["link set lo up"] for name in self._plan.by_node}
         for wire in self._wires.values():
-            (near, far), (near_made, far_made) = wire.ends, self._backend.making(wire)
-            first.setdefault(far.node, []).extend(far_made)
-            then[near.node] += near_made
-            for end in (near, far):
-                if end.node in plan.groups:
-                    then[end.node].append(f"link set {end.name} mtu {MTU} master {BRIDGE} up")
+            near, far = self._backend.making(wire)
+            first[wire.ends[0].node] += near
+            second.setdefault(wire.ends[1].node, []).extend(far)
+        return second, first
+
+    def _settings(self) -> dict[str, list[str]]:
+        """The `ip` commands that give each node its addresses, neighbours and routes."""
+        plan = self._plan
         known = plan.neighbours(frozenset(self.topology.edges))
+        settings: dict[str, list[str]] = {name: [] for name in plan.by_node}
         for name, interfaces in plan.by_node.items():
+            lines = settings[name]
             for interface in interfaces:
-                then[name] += [
+                lines += [
                     f"link set {interface.name} mtu {MTU} address {interface.mac}",
                     f"address add {interface.address}/{PREFIX} broadcast + dev {interface.name} noprefixroute",
                     f"link set {interface.name} up",
                 ]
             for own, other in known[name]:
-                then[name].append(f"neighbour replace {other.address} lladdr {other.mac} nud permanent dev {own}")
-            then[name] += _routes(plan, name, self.topology.congestion_control)
-        return first, then
+                lines.append(f"neighbour replace {other.address} lladdr {other.mac} nud permanent dev {own}")
+            lines += _routes(plan, name, self.topology.congestion_control)
+        return settings
+
+    def _set_kernel(self, node: str) -> None:
+        call_in(self._nodes[node].pid, lambda: _set_kernel(self.topology.congestion_control))
 
     def _configure(self, node: str, commands: list[str]) -> None:
         run_batch(self._ownership, self._nodes[node].pid, "ip", commands)
-
-    def _switch(self, access_point: str) -> None:
-        """Tells an access point's bridge which port leads where, and waits until it forwards."""
-        ports = self._plan.ports[access_point]
-        entries = [f"fdb add {mac} dev {port} master static" for mac, port in ports.items()]
-        run_batch(self._ownership, self._nodes[access_point].pid, "bridge", entries)
-        self._wait_until_forwarding(access_point, set(ports.values()))
-
-    def _wait_until_forwarding(self, access_point: str, ports: set[str]) -> None:
-        until = time.monotonic() + 10
-        while True:
-            child = self._ownership.popen(
-                ["bridge", "-json", "link", "show"], in_pid_netns=self._nodes[access_point].pid, stdout=subprocess.PIPE
-            )
-            said = child.communicate()[0]
-            forwarding = {port["ifname"] for port in json.loads(said or b"[]") if port.get("state") == "forwarding"}
-            if ports <= forwarding:
-                return
-            if time.monotonic() > until:
-                raise NetworkError(f"ports of {access_point} do not forward: {', '.join(sorted(ports - forwarding))}")
-            time.sleep(0.005)
 
     # What stands.
 
