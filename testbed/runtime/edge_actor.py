@@ -99,6 +99,8 @@ class EdgeActor:
         self._connections.add(task)
         try:
             await self._edge.serve(reader, writer, tally)
+        except asyncio.CancelledError:  # switched off; asyncio would complain of a server's task that was cancelled
+            pass
         finally:
             self._connections.discard(task)
 
