@@ -6,9 +6,11 @@ import collections
 from collections.abc import Sequence
 
 from testbed.jobs.ledger import STAGES, LedgerRow, Outcome
+from testbed.network.certify import CertificateEntry, misses
 
 VALID, INVALID = "VALID", "INVALID"
 STAGE_SUM_TOLERANCE_MS = 0.1
+_AT_MOST = 5
 ANSWERED = frozenset({Outcome.ON_TIME, Outcome.LATE})
 
 
@@ -20,6 +22,21 @@ def verdict(reasons: Sequence[str]) -> str:
 def faults(rows: Sequence[LedgerRow], issued: int) -> tuple[str, ...]:
     """Why the rows of a run that issued so many jobs cannot be believed, each reason with its figures."""
     return (*_unbalanced(rows, issued), *_repeated(rows), *_off_sum(rows))
+
+
+def link_faults(before: Sequence[CertificateEntry], after: Sequence[CertificateEntry]) -> tuple[str, ...]:
+    """Why a run's links cannot be believed: each direction that was not as asked, with both figures."""
+    return tuple(
+        f"{when} the run, {miss}"
+        for when, entries in (("before", before), ("after", after))
+        for miss in few(misses(entries))
+    )
+
+
+def few(reasons: Sequence[str]) -> list[str]:
+    """The first of many reasons of one kind, and how many more there are."""
+    rest = len(reasons) - _AT_MOST
+    return [*reasons[:_AT_MOST], *([f"{rest} more of the kind: see certificate.json"] if rest > 0 else [])]
 
 
 def _unbalanced(rows: Sequence[LedgerRow], issued: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import msgspec
 from testbed.documents.resolved import Event, LinkChange, ResolvedTopology
 from testbed.jobs.ledger import LedgerRow
 from testbed.network.certify import CertificateEntry
+from testbed.network.counters import Carried, Direction
 from testbed.network.event_log import Happened
 from testbed.network.record import LinkRows
 from testbed.network.shape import Shaping
@@ -20,6 +22,7 @@ from testbed.runtime.edge_actor import EdgeActor
 from testbed.runtime.network_actor import NetworkActor, node_addresses
 from testbed.runtime.playing import Played
 from testbed.runtime.run_spec import NodeAddress, RunSpec
+from testbed.runtime.tally import Tally
 
 DEVICES_PER_ACTOR = 50
 
@@ -108,6 +111,19 @@ class Assembly:
             self._network.counters.remote(), _NETWORK
         )
         return counters
+
+    def carried(self) -> dict[Direction, Carried]:
+        """What each direction of each link has carried, once nothing is on its way any more."""
+        carried: dict[Direction, Carried] = self._get(self._network.carried.remote(), _NETWORK)
+        return carried
+
+    def tallies(self) -> list[Tally]:
+        """What devices and edges sent in the last run, by TCP's count; nothing of those whose process has died."""
+        tallies = []
+        for who, actor in (self._edges | self._devices).items():
+            with contextlib.suppress(AssemblyError):
+                tallies += msgspec.msgpack.decode(self._get(actor.tallies.remote(), who), type=list[Tally])
+        return tallies
 
     def change(self, a: str, b: str, up: LinkChange, down: LinkChange) -> None:
         """Change a link by hand."""

@@ -10,6 +10,7 @@ import msgspec
 from testbed.documents.resolved import Event, LinkChange, ResolvedTopology
 from testbed.network.build import EmulatedNetwork
 from testbed.network.certify import certify
+from testbed.network.counters import Carried, Direction, carried_at_rest
 from testbed.network.ownership import Ownership
 from testbed.network.record import LinkRows
 from testbed.network.shape import Shaping
@@ -44,6 +45,10 @@ class NetworkActor:
     def counters(self) -> dict[tuple[str, str, str], tuple[int, int, int]]:
         """For each direction of each link: IP bytes and packets delivered, and packets dropped."""
         return {key: (c.bytes, c.packets, c.dropped) for key, c in self._network.counters().items()}
+
+    def carried(self) -> dict[Direction, Carried]:
+        """What each direction of each link has carried, once nothing is on its way any more."""
+        return carried_at_rest(self._network)
 
     def change(self, a: str, b: str, up: bytes, down: bytes) -> None:
         """Change some parameters of a link in place; the changes as JSON."""

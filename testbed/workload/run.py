@@ -14,12 +14,14 @@ from testbed.documents.workload import Workload
 from testbed.jobs import ledger
 from testbed.jobs.ledger import LedgerRow, Outcome
 from testbed.network.certify import CertificateEntry
+from testbed.network.counters import Carried, Direction
 from testbed.reporting.stored_run import StoredRun
 from testbed.reporting.summary import Summary, summarise
-from testbed.reporting.verdict import INVALID
+from testbed.reporting.verdict import INVALID, few, link_faults
 from testbed.runtime.assembly import Assembly, AssemblyError, Ending
 from testbed.runtime.run_spec import RunSpec
 from testbed.runtime.user_modules import search_path
+from testbed.workload.byte_proof import LinkBytes, faults, prove
 from testbed.workload.inputs import Inputs
 
 Events = tuple[Event, ...]
@@ -40,10 +42,11 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class Certificate(msgspec.Struct):
-    """`certificate.json`: the links measured before and after the run."""
+    """`certificate.json`: the links measured before and after the run, and what they carried during it."""
 
     before: list[CertificateEntry]
     after: list[CertificateEntry] = []
+    bytes: list[LinkBytes] = []
 
 
 def run(
@@ -69,7 +72,9 @@ def run(
     stored.write_manifest(manifest)
     book = _Book(inputs, policy.name, stored)
     fault: BaseException | None = None
+    carried: dict[Direction, Carried] = {}
     try:
+        carried = assembly.carried()
         assembly.prepare(_spec(assembly, workload, events, policy, seed, inputs))
         start_s = assembly.start(events, seed, LEAD_S)
         finished = False
@@ -85,18 +90,20 @@ def run(
     book.add(ending.rows)
     book.close(assembly, fault)
     stored.append_links(ending.links)
-    after: list[CertificateEntry] = []
+    certificate = Certificate(before)
     if fault is None:
         try:
-            after = assembly.certify()
+            carried = {link: count.since(carried[link]) for link, count in assembly.carried().items()}
+            certificate.bytes = prove(assembly.topology, carried, assembly.tallies(), book.rows)
+            certificate.after = assembly.certify()
         except AssemblyError as error:
             fault = error
-    summary = _summary(workload, policy, book.rows, inputs, events, ending, fault)
+    summary = _summary(workload, policy, book.rows, inputs, events, ending, certificate, fault)
     ended = {**manifest, "events": msgspec.to_builtins(ending.events), "overruns": ending.overruns}
-    stored.finish(ended, Certificate(before, after), summary)
+    stored.finish(ended, certificate, summary)
     if fault is not None:
         raise fault
-    return after
+    return certificate.after
 
 
 class _Book:
@@ -169,6 +176,7 @@ def _summary(
     inputs: Inputs,
     events: Events,
     ending: Ending,
+    certificate: Certificate,
     fault: BaseException | None,
 ) -> Summary:
     summary = summarise(
@@ -179,7 +187,8 @@ def _summary(
         event_times_s=_instants_s(events),
     )
     cut_short = ["the run was interrupted" if isinstance(fault, KeyboardInterrupt) else str(fault)] if fault else []
-    reasons = (*summary.reasons, *cut_short, *ending.losses)
+    links = (*link_faults(certificate.before, certificate.after), *few(faults(certificate.bytes)))
+    reasons = (*summary.reasons, *cut_short, *ending.losses, *links)
     return msgspec.structs.replace(summary, verdict=INVALID, reasons=reasons) if reasons else summary
 
 

@@ -143,7 +143,7 @@ def test_an_interfaces_table_is_read() -> None:
     table = (
         "Inter-|   Receive                                                |  Transmit\n"
         " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs\n"
-        "  eth0:    1000      10    0    0    0     0          0         0     2000      20    0    0    0   0    0   0\n"
+        "  eth0:    1000      10    0    0    0     0          0         0     2000      20 0 0 0 0 0 0\n"
         "br0: 1 2 0 0 0 0 0 0 3 4 0 0 0 0 0 0\n"
     )
     assert sent(table) == {"eth0": (2000, 20), "br0": (3, 4)}
