@@ -1,24 +1,45 @@
-"""Link parameters as `tc` commands: a pure function, and its inverse for reading back.
+"""Link parameters as traffic control: pure functions, and their inverse for reading back.
 
-Each direction is shaped in two places. At the sending end HTB holds the queue and lets it out at the link's rate; at
-the receiving end netem, on an `ifb` that the incoming packets pass, gives every packet its own size over rate, then
-delay, jitter and loss. HTB alone never delays a lone packet; netem alone keeps the old schedule of what it holds when
-the rate changes. `stab overhead -14` makes both count IP bytes instead of Ethernet frames.
+Each direction is shaped in two places. At the sending end HTB holds the queue and lets it out at the link's rate. At
+the receiving end two netems follow each other on an `ifb` that the incoming packets pass: the first gives every packet
+its own size over rate, the second delay, jitter and loss. HTB alone never delays a lone packet; netem alone keeps the
+old schedule of what it holds when the rate changes. There are two netems so that a change of rate leaves the second as
+it is: setting a netem puts its loss model back into the good state, and would cut every burst of losses short. The
+second's own rate only keeps packets in order.
+
+Where links share the air of their access point, all their directions pass one HTB on an `ifb` there: a class of the
+total rate, and below it a class with a queue for each direction, which has its part for certain and may have all. To
+have it between the link's own rate and its loss, a port of such an access point is a pair of veths, and the packets
+go, of devices named after PORT,
+
+    up    out-PORT (coming) -> in-PORT (going) -> air -> in-PORT, whose root is the two netems -> PORT -> the bridge
+    down  the bridge -> PORT (going) -> out-PORT (going) -> air -> out-PORT -> the device
+
+for an `ifb` sends on what it has let out by the device from which it came. So the air is used by what is lost
+later too; the class of a downward direction is the sending end's HTB as well, held to the link's own rate. The second
+netem's rate is then the total, so that a packet on an idle link takes its size over both rates.
 """
 
 from __future__ import annotations
 
 import math
 from enum import StrEnum
-from typing import Any
+from typing import NamedTuple
 
 from testbed.documents.resolved import LinkParameters
+from testbed.network import rtnetlink
+from testbed.network.errors import NetworkError
+from testbed.network.rtnetlink import Delay, Loss, Qdisc, Request
 
 BURST_ROOM = 65_536
 """Bytes of queue beyond bandwidth times delay: room for one message's burst."""
 ETHERNET = 14
 MTU = 1500
-_IP_SIZES = f"stab overhead -{ETHERNET} linklayer ethernet"
+AIR = "air"
+"""The `ifb` of an access point whose links share its rate."""
+SERVE, FLY = 1, 2
+"""The two netems' handles: the one that serves at the link's rate, and the one that delays and loses."""
+_AT_ONCE_BPS = 32e9
 
 
 class Shaping(StrEnum):
@@ -28,6 +49,16 @@ class Shaping(StrEnum):
     RELAY = "relay"
 
 
+class Queue(NamedTuple):
+    """A class of HTB and its queue: on which device, under which class, what it has for certain, what it may have."""
+
+    device: str
+    minor: int
+    parent: int
+    rate_bps: float
+    ceil_bps: float
+
+
 def queue_bytes(link: LinkParameters) -> int:
     """The queue of one direction in bytes: what was given, else bandwidth times delay and room for a burst."""
     if link.queue_bytes is not None:
@@ -35,77 +66,111 @@ def queue_bytes(link: LinkParameters) -> int:
     return math.ceil(link.bandwidth_bps * link.delay_s / 8) + BURST_ROOM
 
 
-def htb_burst(link: LinkParameters) -> int:
-    """Bytes that HTB may let out at once: one packet, or what the link carries in 5 ms, so that a timer that is late by
+def htb_burst(rate_bps: float) -> int:
+    """Bytes that HTB may let out at once: one packet, or what the rate carries in 5 ms, so that a timer that is late by
     so much costs no bandwidth; netem spaces them out again."""
-    return max(1600, math.ceil(link.bandwidth_bps * 0.005 / 8))
-
-
-def _htb_class(link: LinkParameters) -> str:
-    burst = htb_burst(link)
-    return f"htb rate {round(link.bandwidth_bps)}bit burst {burst} cburst {burst} quantum {MTU + ETHERNET}"
-
-
-def _netem(link: LinkParameters) -> str:
-    in_flight = (
-        link.bandwidth_bps * (link.delay_s + link.jitter_s) / 8 / 28
-    )  # packets, were they all as small as can be
-    words = f"netem limit {math.ceil(in_flight) + 1000} rate {round(link.bandwidth_bps)}bit"
-    words += f" delay {link.delay_s * 1e6:.3f}us {link.jitter_s * 1e6:.3f}us" if link.delay_s or link.jitter_s else ""
-    return words + (f" loss random {link.loss * 100:.9g}%" if link.loss else "")
+    return max(1600, math.ceil(rate_bps * 0.005 / 8))
 
 
 def incoming(interface: str) -> str:
-    """The name of the `ifb` through which an interface's incoming packets pass."""
+    """The name of the device at whose root an interface's incoming packets are delayed."""
     return f"in-{interface}"
 
 
-def sending(interface: str, link: LinkParameters) -> list[str]:
-    """The `tc` commands that shape what an interface sends."""
+def outgoing(port: str) -> str:
+    """The name of the device by which the packets of a port that shares its access point's air go out and come in."""
+    return f"out-{port}"
+
+
+def own_queue(interface: str, link: LinkParameters) -> Queue:
+    """The queue at a sending end that shares nothing."""
+    return Queue(interface, 1, 0, link.bandwidth_bps, link.bandwidth_bps)
+
+
+def air_queue(number: int, *, up: bool, link: LinkParameters, total_bps: float, links: int) -> Queue:
+    """The queue in the air of one direction of link NUMBER, one of so many links. Downwards it is the only one, and
+    held to the link's own rate."""
+    most = total_bps if up else min(total_bps, link.bandwidth_bps)
+    return Queue(AIR, 2 * number + (2 if up else 3), 1, min(total_bps / (2 * links), most), most)
+
+
+def queueing(index: int, queue: Queue, link: LinkParameters, *, new: bool) -> list[Request]:
+    """Makes a queue, or changes it in place: it keeps what it holds."""
+    burst = htb_burst(queue.ceil_bps)
     return [
-        f"qdisc add dev {interface} root handle 1: {_IP_SIZES} htb default 1",
-        f"class add dev {interface} parent 1: classid 1:1 {_htb_class(link)}",
-        f"qdisc add dev {interface} parent 1:1 handle 10: bfifo limit {queue_bytes(link)}",
+        rtnetlink.htb_class(
+            index,
+            queue.minor,
+            queue.rate_bps,
+            queue.ceil_bps,
+            burst,
+            MTU + ETHERNET,
+            parent=queue.parent,
+            new=new,
+        ),
+        rtnetlink.bfifo(index, queue.minor, queue_bytes(link), new=new),
     ]
 
 
-def receiving(interface: str, link: LinkParameters) -> list[str]:
-    """The `tc` commands that shape what an interface receives; its `ifb` must exist and be up."""
+def air(index: int, total_bps: float) -> list[Request]:
+    """Makes the class that all queues in the air share."""
+    burst = htb_burst(total_bps)
     return [
-        f"qdisc add dev {incoming(interface)} root handle 1: {_IP_SIZES} {_netem(link)}",
-        f"qdisc add dev {interface} handle ffff: ingress",
-        f"filter add dev {interface} parent ffff: protocol all prio 1 u32 match u32 0 0"
-        f" action mirred egress redirect dev {incoming(interface)}",
+        rtnetlink.htb_root(index),
+        rtnetlink.htb_class(index, 1, total_bps, total_bps, burst, MTU + ETHERNET, new=True),
     ]
 
 
-def sending_changed(interface: str, link: LinkParameters) -> list[str]:
-    """The commands that change a sending end in place: the queue keeps what it holds."""
-    return [
-        f"class change dev {interface} parent 1: classid 1:1 {_htb_class(link)}",
-        f"qdisc change dev {interface} parent 1:1 handle 10: bfifo limit {queue_bytes(link)}",
-    ]
+def serving(index: int, link: LinkParameters, *, new: bool) -> Request:
+    """The netem that gives each packet its size over the rate."""
+    return rtnetlink.netem(index, SERVE, rtnetlink.ROOT, Delay(link.bandwidth_bps), new=new)
 
 
-def receiving_changed(interface: str, link: LinkParameters) -> list[str]:
-    """The commands that change a receiving end in place: what is under way arrives as it would have."""
-    return [f"qdisc change dev {incoming(interface)} root handle 1: {_IP_SIZES} {_netem(link)}"]
+def flying(index: int, link: LinkParameters, total_bps: float | None, *, new: bool) -> Request:
+    """The netem that delays and loses.
+
+    Raises:
+        NetworkError: losses cannot be as asked.
+    """
+    delay = Delay(total_bps or _AT_ONCE_BPS, link.delay_s, link.jitter_s, _loss(link))
+    return rtnetlink.netem(index, FLY, SERVE << 16 | 1, delay, new=new)
 
 
-def read_back(sending_qdiscs: list[dict[str, Any]], ifb_qdiscs: list[dict[str, Any]]) -> LinkParameters | None:
-    """The parameters of a direction, from `tc -j qdisc show` of its sending interface and of its `ifb`; None if it is
-    not shaped. The kernel keeps rates in bytes per second, so they may be up to 8 bit/s low."""
-    queue = next((qdisc["options"] for qdisc in sending_qdiscs if qdisc["kind"] == "bfifo"), None)
-    netem = next((qdisc["options"] for qdisc in ifb_qdiscs if qdisc["kind"] == "netem"), None)
-    if queue is None or netem is None or not any(qdisc["kind"] == "htb" for qdisc in sending_qdiscs):
+def _loss(link: LinkParameters) -> float | Loss:
+    """Losses on their own, or in bursts: E. N. Gilbert, Capacity of a burst-noise channel, Bell System Technical
+    Journal 39 (1960), with no loss in the good state and nothing but loss in the bad one. Each packet finds the state
+    in which the last one left it, so that a burst lasts 1/r packets on average and p / (p + r) of all are lost."""
+    if link.burst is None or link.loss == 0.0:
+        return float(link.loss)
+    most = link.burst / (link.burst + 1)
+    if not (link.burst >= 1.0 and 0.0 < link.loss <= most):
+        raise NetworkError(
+            f"a loss of {link.loss:.6g} in bursts of {link.burst:g} packets is out of range:"
+            f" bursts of 1 packet and more, and a loss of at most {most:.6g} are allowed"
+        )
+    return Loss(link.loss / (link.burst * (1.0 - link.loss)), 1.0 / link.burst)
+
+
+def read_back(queue: Qdisc | None, serve: Qdisc | None, fly: Qdisc | None) -> LinkParameters | None:
+    """The parameters of a direction, from its queue and its two netems; None if it is not shaped. The kernel keeps
+    rates in bytes per second, so they may be up to 8 bit/s low."""
+    if queue is None or serve is None or fly is None:
         return None
-    delay = netem.get("delay", {})
+    if (queue.kind, serve.kind, fly.kind) != ("bfifo", "netem", "netem"):
+        return None
+    delay = rtnetlink.netem_told(fly.options)
+    loss, burst = (
+        (delay.loss.p / (delay.loss.p + delay.loss.r), 1.0 / delay.loss.r)
+        if isinstance(delay.loss, Loss)
+        else (delay.loss, None)
+    )
     return LinkParameters(
-        bandwidth_bps=8.0 * netem["rate"]["rate"],
-        delay_s=delay.get("delay", 0.0),
-        jitter_s=delay.get("jitter", 0.0),
-        loss=netem.get("loss-random", {}).get("loss", 0.0),
-        queue_bytes=int(str(queue["limit"]).rstrip("b")),
+        bandwidth_bps=rtnetlink.netem_told(serve.options).rate_bps,
+        delay_s=delay.delay_s,
+        jitter_s=delay.jitter_s,
+        loss=loss,
+        queue_bytes=rtnetlink.bfifo_told(queue.options),
+        burst=burst,
     )
 
 
@@ -116,6 +181,7 @@ def difference(found: LinkParameters, asked: LinkParameters) -> str | None:
         ("delay", found.delay_s, asked.delay_s, 1e-6),
         ("jitter", found.jitter_s, asked.jitter_s, 1e-6),
         ("loss", found.loss, asked.loss, 1e-6),
+        ("burst", found.burst or 0.0, (asked.burst if asked.loss else None) or 0.0, 1e-4),
         ("queue", found.queue_bytes or 0, queue_bytes(asked), 0.0),
     ):
         if abs(has - should) > rounding:
