@@ -8,7 +8,7 @@ from types import FrameType
 
 import typer
 
-from testbed.cli import doctor, down, evaluate, exec, link, report, run, schema, status, train, up, validate
+from testbed.cli import certify, doctor, down, evaluate, exec, link, report, run, schema, status, train, up, validate
 from testbed.cli.errors import WrongInputError
 from testbed.documents.errors import DocumentErrors
 from testbed.network.errors import NetworkError, RefusedError
@@ -26,6 +26,7 @@ app.command()(doctor.doctor)
 app.command()(validate.validate)
 app.command()(schema.schema)
 app.command()(up.up)
+app.command()(certify.certify)
 app.command()(status.status)
 app.command("exec", context_settings={"ignore_unknown_options": True})(exec.exec_)
 app.command()(link.link)

@@ -2,46 +2,39 @@
 
 from __future__ import annotations
 
-import math
 import subprocess
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
-from testbed.documents.resolved import LinkParameters, Tolerance
+from testbed.documents.resolved import Tolerance
 from testbed.network.build import DIRECTIONS, EmulatedNetwork
 from testbed.network.errors import NetworkError
-from testbed.network.intervals import Interval, binomial_interval, quantile_interval, trimmed_mean_interval
+from testbed.network.intervals import Interval
+from testbed.network.measures import Findings, Measured, measure
 from testbed.network.native import program
-from testbed.network.probing import LONE_SIZE, Probing, plan
+from testbed.network.probing import Direction, Stream, plan
+from testbed.network.shape import queue_bytes
 
 CONFIDENCE = 0.99
 """That all intervals of a certificate hold together."""
-_QUANTITIES = 4
-_ROUNDS = 2  # a miss is measured once more
-
-Times = npt.NDArray[np.int64]
+_QUANTITIES = 7  # jitter counts twice: how much, and whether uniform
+_BATCH, _THOROUGH_BATCH = 64, 16  # links: the sockets and packets of one prober
+_ROUNDS, _THOROUGH_ROUNDS = (1.0, 4.0, 4.0), (1.0, 2.0)  # times the effort; the later ones for what missed
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """What a direction should be. Loss is a fraction."""
+    """What a direction should be: bandwidth is no more than what it shares; loss is a fraction; burst and queue are
+    null where they were left to us."""
 
     bandwidth_bps: float
     delay_ms: float
     jitter_ms: float
     loss: float
-
-
-class Measured(msgspec.Struct, frozen=True):
-    """What a direction was measured to be; null is what could not be measured. Delay is without serialisation;
-    bandwidth is what was delivered over (1 - loss)."""
-
-    bandwidth_bps: Interval | None
-    delay_ms: Interval | None
-    jitter_ms: Interval | None
-    loss: Interval | None
+    burst: float | None = None
+    queue_bytes: int | None = None
 
 
 class CertificateEntry(msgspec.Struct, frozen=True):
@@ -56,62 +49,98 @@ class CertificateEntry(msgspec.Struct, frozen=True):
     reason: str | None
 
 
+class Batch(msgspec.Struct, frozen=True):
+    """Links that are measured together, by their places in the topology, and about how long it takes."""
+
+    links: tuple[int, ...]
+    seconds: float
+
+
 def misses(entries: Sequence[CertificateEntry]) -> list[str]:
     """What to tell of a certificate: a line for each direction that is not as it was asked."""
     return [f"{'-'.join(entry.link)} {entry.direction}: {entry.reason}" for entry in entries if not entry.ok]
 
 
-def certify(network: EmulatedNetwork, *, effort: float = 1.0) -> list[CertificateEntry]:
-    """Measures every direction of every link as it is set now, and leaves their queues empty.
+def batches(network: EmulatedNetwork, *, thorough: bool = False) -> list[Batch]:
+    """The links of a network in groups that one machine can measure at once."""
+    every = _directions(network)
+    size = _THOROUGH_BATCH if thorough else _BATCH
+    groups = [range(first, min(first + size, len(every) // 2)) for first in range(0, len(every) // 2, size)]
+    return [Batch(tuple(group), plan([one for *_, one in _of(every, group)], thorough=thorough)[1]) for group in groups]
 
-    One-way delay and jitter come from lone packets, bandwidth from the dispersion of trains, loss from both. What
-    misses is measured once more with four times the packets.
+
+def certify(
+    network: EmulatedNetwork, *, effort: float = 1.0, thorough: bool = False, links: Sequence[int] | None = None
+) -> list[CertificateEntry]:
+    """Measures directions of links as they are set now (a channel's, outside of runs, as they are at rest), and leaves
+    their queues empty.
+
+    One-way delay and jitter come from lone packets, bandwidth from the dispersion of trains, loss and its bursts from
+    both. Thoroughly, many more packets tell a loss of 0.1 % and how jitter is distributed, and bursts how much the
+    queue holds. What misses is measured again with more packets.
 
     Args:
         network: nothing else should be sent over it meanwhile.
         effort: how many times the usual number of packets.
+        thorough: whether to take minutes instead of seconds.
+        links: which, by their places in the topology; None: all, batch by batch. The confidence is in any case that of
+            all links together.
 
     Raises:
         NetworkError: the links could not be probed.
     """
-    directions = [
-        (link, which, both[which]) for link, both in network.links().items() for which in range(len(DIRECTIONS))
+    if links is None:
+        groups = [batch.links for batch in batches(network, thorough=thorough)]
+        return [entry for group in groups for entry in certify(network, effort=effort, thorough=thorough, links=group)]
+    every = _directions(network)
+    directions = _of(every, links)
+    rounds = _THOROUGH_ROUNDS if thorough else _ROUNDS
+    alpha = (1 - CONFIDENCE) / (len(rounds) * _QUANTITIES * max(1, len(every)))
+    entries: dict[int, CertificateEntry] = {}
+    missed = list(range(len(directions)))
+    for times in rounds:
+        again = [directions[number] for number in missed]
+        entries |= zip(missed, _measured(network, again, times * effort, thorough, alpha), strict=True)
+        missed = [number for number in missed if not entries[number].ok]
+    return [entries[number] for number in range(len(directions))]
+
+
+class _Place(NamedTuple):
+    """Which direction of which link is measured."""
+
+    link: tuple[str, str]
+    which: int
+    direction: Direction
+
+
+def _directions(network: EmulatedNetwork) -> list[_Place]:
+    """All of them, those of one link beside each other."""
+    return [
+        _Place(link, which, Direction(parameters, network.wire(*link).air))
+        for link, both in network.links().items()
+        for which, parameters in enumerate(both)
     ]
-    alpha = (1 - CONFIDENCE) / (_ROUNDS * _QUANTITIES * max(1, len(directions)))
-    entries = _measured(network, directions, effort, alpha)
-    missed = [number for number, entry in enumerate(entries) if not entry.ok]
-    again = _measured(network, [directions[number] for number in missed], 4 * effort, alpha)
-    for number, entry in zip(missed, again, strict=True):
-        entries[number] = entry
-    return entries
+
+
+def _of(every: Sequence[_Place], links: Sequence[int]) -> list[_Place]:
+    return [every[2 * link + which] for link in links for which in (0, 1)]
 
 
 def _measured(
-    network: EmulatedNetwork,
-    directions: Sequence[tuple[tuple[str, str], int, LinkParameters]],
-    effort: float,
-    alpha: float,
+    network: EmulatedNetwork, places: Sequence[_Place], effort: float, thorough: bool, alpha: float
 ) -> list[CertificateEntry]:
-    if not directions:
+    if not places:
         return []
-    probings, listen_s = plan([asked for _, _, asked in directions], effort)
+    probings, listen_s = plan([place.direction for place in places], effort, thorough=thorough)
     lines = []
-    for (link, which, _), probing in zip(directions, probings, strict=True):
+    for (link, which, _), probing in zip(places, probings, strict=True):
         sender, receiver = (network.probe_end(*link, side) for side in (which, 1 - which))
         lines.append(
             f"direction {sender.pid} {sender.address} {sender.name} {receiver.pid} {receiver.address} {probing.packets}"
         )
     for number, probing in enumerate(probings):
-        for one in (probing.lone, *probing.trains):
-            rest = one.count - one.at_once
-            for first, count, after, together in (
-                (0, one.at_once, 0, one.at_once),
-                (one.at_once, rest, 1, one.together),
-            ):
-                start_ns, gap_ns = (one.start_s + after * one.gap_s) * 1e9, one.gap_s * 1e9
-                lines.append(
-                    f"stream {number} {one.first + first} {count} {one.size} {start_ns:.0f} {gap_ns:.0f} {together}"
-                )
+        for stream in probing.streams:
+            lines += _stream_lines(number, stream)
     lines.append(f"end {listen_s * 1e9:.0f}")
     child = network.ownership.popen(
         [program("prober")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -122,74 +151,84 @@ def _measured(
             f"the links could not be probed: {said.decode(errors='replace').strip() or child.returncode}"
         )
     times = np.frombuffer(records, dtype=np.int64).reshape(-1, 2)
+    tolerance = network.topology.tolerance
     entries, at = [], 0
-    for (link, which, asked), probing in zip(directions, probings, strict=True):
-        measured = measure(times[at : at + probing.packets], probing, asked, alpha)
+    for (link, which, direction), probing in zip(places, probings, strict=True):
+        found = measure(times[at : at + probing.packets], probing, direction, tolerance, alpha)
         at += probing.packets
-        entries.append(judge(link, DIRECTIONS[which], asked, measured))
+        entries.append(judge(link, DIRECTIONS[which], direction, found, tolerance, thorough))
     return entries
 
 
-def measure(times: Times, probing: Probing, asked: LinkParameters, alpha: float) -> Measured:
-    """What the packets of one direction say of it.
-
-    Args:
-        times: when each was sent and received, nanoseconds, 0 for not; shape (packets, 2).
-        probing: the packets as they were planned.
-        asked: the direction as it is set, for the serialisation of the lone packets where it could not be measured.
-        alpha: one less the confidence of each interval.
-    """
-    was_sent, arrived = times[:, 0] > 0, times[:, 1] > 0
-    sent = int(was_sent.sum())
-    loss = binomial_interval(int((was_sent & ~arrived).sum()), sent, alpha) if sent else None
-    rates = [
-        rate
-        for train in probing.trains
-        if (rate := _dispersion(times, train.first, train.count, train.size, probing.settled))
+def _stream_lines(number: int, stream: Stream) -> list[str]:
+    """A stream in the prober's words: what is sent at once, then the rest."""
+    start_ns, gap_ns, rest = stream.start_s * 1e9, stream.gap_s * 1e9, stream.count - stream.at_once
+    words = (
+        f"stream {number} {stream.first} {stream.at_once} {stream.size} {start_ns:.0f} {gap_ns:.0f} {stream.at_once}"
+    )
+    if rest <= 0:
+        return [words]
+    first = stream.first + stream.at_once
+    return [
+        words,
+        f"stream {number} {first} {rest} {stream.size} {start_ns + gap_ns:.0f} {gap_ns:.0f} {stream.together}",
     ]
-    bandwidth = trimmed_mean_interval(rates, alpha) if len(rates) >= 3 else None
-    rate_bps = bandwidth.value if bandwidth else asked.bandwidth_bps
-    lone = times[: probing.lone.count][(was_sent & arrived)[: probing.lone.count]]
-    delays_ms = ((lone[:, 1] - lone[:, 0]) / 1e6 - LONE_SIZE * 8e3 / rate_bps).tolist()
-    if len(delays_ms) < 10:
-        return Measured(bandwidth, None, None, loss)
-    tenth, rest = (quantile_interval(delays_ms, quantile, alpha / 2) for quantile in (0.1, 0.9))
-    jitter = Interval(
-        (rest.value - tenth.value) / 1.6, max(0.0, rest.low - tenth.high) / 1.6, (rest.high - tenth.low) / 1.6
-    )  # four fifths of a uniform distribution's width, which is twice the jitter
-    return Measured(bandwidth, trimmed_mean_interval(delays_ms, alpha), jitter, loss)
 
 
-def _dispersion(times: Times, first: int, count: int, size: int, settled: int) -> float | None:
-    """The rate at which a train came through, bits per second: lost packets count, for they used the link."""
-    train = times[first : first + count, 1]
-    there = np.flatnonzero(train[settled:]) + settled
-    if len(there) < 2 or there[-1] - there[0] < (count - settled) / 2 or np.any(times[first : first + count, 0] == 0):
-        return None
-    elapsed_ns = float(train[there[-1]] - train[there[0]])
-    return float(there[-1] - there[0]) * size * 8e9 / elapsed_ns if elapsed_ns > 0 else None
-
-
-def judge(link: tuple[str, str], direction: str, asked: LinkParameters, measured: Measured) -> CertificateEntry:
-    """Holds what was measured against what was asked."""
-    wanted = Asked(asked.bandwidth_bps, asked.delay_s * 1e3, asked.jitter_s * 1e3, asked.loss)
-    tolerance = Tolerance()
+def judge(
+    link: tuple[str, str], name: str, direction: Direction, found: Findings, tolerance: Tolerance, thorough: bool
+) -> CertificateEntry:
+    """Holds what was measured of a direction (`up` or `down`) against what was asked."""
+    set_to, measured = direction.link, found.measured
+    asked = Asked(
+        direction.bandwidth_bps,
+        set_to.delay_s * 1e3,
+        set_to.jitter_s * 1e3,
+        set_to.loss,
+        set_to.burst,
+        set_to.queue_bytes,
+    )
     faults, unmeasured = [], []
     if measured.bandwidth_bps is None:
         unmeasured.append(
-            "bandwidth could not be measured: too few packets came, or the queue is too small for a train"
+            "bandwidth could not be measured: too few packets came or were sent in time, or the queue is too small"
         )
-    elif abs(measured.bandwidth_bps.value - wanted.bandwidth_bps) > tolerance.bandwidth * wanted.bandwidth_bps:
+    elif _off(measured.bandwidth_bps, asked.bandwidth_bps, tolerance.bandwidth * asked.bandwidth_bps):
         faults.append(
-            f"bandwidth is {measured.bandwidth_bps.value / 1e6:.4g} Mbit/s, asked {wanted.bandwidth_bps / 1e6:.4g}"
+            f"bandwidth is {measured.bandwidth_bps.value / 1e6:.4g} Mbit/s, asked {asked.bandwidth_bps / 1e6:.4g}"
         )
     if measured.delay_ms is None:
         unmeasured.append("delay and jitter could not be measured: too few packets came")
-    elif not math.isclose(measured.delay_ms.value, wanted.delay_ms, rel_tol=0, abs_tol=tolerance.delay_ms):
-        faults.append(f"delay is {measured.delay_ms.value:.3f} ms, asked {wanted.delay_ms:.3f}")
+    elif _off(measured.delay_ms, asked.delay_ms, tolerance.delay_ms):
+        faults.append(f"delay is {measured.delay_ms.value:.3f} ms, asked {asked.delay_ms:.3f}")
+    elif found.strays is not None and found.strays > 0 and measured.jitter_ms is not None:
+        faults.append(
+            f"jitter is {measured.jitter_ms.value:.3f} ms or not uniform, asked {asked.jitter_ms:.3f}: the delays of"
+            f" {found.strays:.1%} of the packets too many differ"
+        )
     if measured.loss is None:
         unmeasured.append("loss could not be measured: no packet could be sent")
-    elif not measured.loss.low <= wanted.loss <= measured.loss.high:
-        faults.append(f"loss is {measured.loss.low:.3%} to {measured.loss.high:.3%}, asked {wanted.loss:.3%}")
+    elif not measured.loss.low <= asked.loss <= measured.loss.high:
+        faults.append(f"loss is {measured.loss.low:.3%} to {measured.loss.high:.3%}, asked {asked.loss:.3%}")
+    if measured.burst is None:
+        if asked.burst is not None and asked.loss > 0:
+            unmeasured.append("bursts could not be measured: too few packets were lost")
+    else:
+        burst = 1 / (1 - min(asked.loss, 0.999)) if asked.burst is None else asked.burst
+        if not measured.burst.low <= burst <= measured.burst.high:
+            faults.append(
+                f"losses come {measured.burst.low:.3g} to {measured.burst.high:.3g} in a row, asked {burst:.3g}"
+            )
+    held = queue_bytes(set_to)
+    if measured.queue_bytes is None:
+        if thorough:
+            unmeasured.append("the queue could not be measured: it cannot be filled, or is not what fills")
+    elif _off(measured.queue_bytes, held, tolerance.bandwidth * held):
+        faults.append(f"the queue holds {measured.queue_bytes.value:.0f} bytes, asked {held}")
     ok = not faults and measured.delay_ms is not None and measured.loss is not None
-    return CertificateEntry(link, direction, wanted, measured, tolerance, ok, "; ".join(faults + unmeasured) or None)
+    return CertificateEntry(link, name, asked, measured, tolerance, ok, "; ".join(faults + unmeasured) or None)
+
+
+def _off(measured: Interval, asked: float, tolerance: float) -> bool:
+    """Whether a value is out of tolerance, and not by chance."""
+    return abs(measured.value - asked) > tolerance and not measured.low <= asked <= measured.high

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
@@ -17,11 +18,78 @@ class Interval(msgspec.Struct, frozen=True):
     high: float
 
 
-def binomial_interval(events: int, n: int, alpha: float) -> Interval:
-    """The exact interval of a proportion (Clopper and Pearson, 1934), of confidence 1 - alpha."""
-    low = 0.0 if events == 0 else _bisect(lambda p: beta_cdf(p, events, n - events + 1), alpha / 2)
-    high = 1.0 if events == n else _bisect(lambda p: beta_cdf(p, events + 1, n - events), 1 - alpha / 2)
+def binomial_interval(events: int, n: int, alpha: float, inflation: float = 1.0) -> Interval:
+    """The exact interval of a proportion (Clopper and Pearson, 1934), of confidence 1 - alpha.
+
+    Args:
+        events: how often it happened.
+        n: of how many times.
+        alpha: one less the confidence.
+        inflation: by how much the count varies more than that of independent events; so many times fewer count.
+    """
+    a, b = events / inflation, (n - events) / inflation
+    low = 0.0 if events == 0 else _bisect(lambda p: beta_cdf(p, a, b + 1), alpha / 2)
+    high = 1.0 if events == n else _bisect(lambda p: beta_cdf(p, a + 1, b), 1 - alpha / 2)
     return Interval(events / n, low, high)
+
+
+def loss_inflation(loss: float, burst: float | None) -> float:
+    """By how much the number of packets lost varies more than if each were lost on its own: (1 + r) / (1 - r), for
+    losses that come as a two-state Markov chain with r the correlation of neighbours (Gilbert, 1960).
+
+    Args:
+        loss: the share that is lost, 0 to 1.
+        burst: mean number of packets lost in a row; None where each is lost on its own.
+    """
+    if burst is None or not 0 < loss < 1:
+        return 1.0
+    correlation = 1 - 1 / (burst * (1 - loss))
+    return max(1.0, (1 + correlation) / (1 - correlation))
+
+
+def run_interval(lost: Sequence[bool], alpha: float) -> Interval | None:
+    """The mean number of packets lost in a row, from which of the packets, in their order, were lost.
+
+    After each lost packet the run ends with one probability, whatever came before: its exact interval, inverted.
+    None if nothing was lost.
+    """
+    followed = [after for before, after in itertools.pairwise(lost) if before]
+    ended = len(followed) - sum(followed)
+    if not ended:
+        return None
+    end = binomial_interval(ended, len(followed), alpha)
+    return Interval(1 / end.value, 1 / end.high, 1 / end.low)
+
+
+def uniform_strays(
+    values: Sequence[float], middle: float, half_width: float, slack: float, alpha: float, least: float = 0.0
+) -> float:
+    """By what share of the values a sample strays too far from a uniform distribution; 0 or less: it may be from it.
+
+    The one-sample Kolmogorov-Smirnov test of level alpha, for any number of values (Massart, 1990), of a sample each
+    value of which may have been displaced.
+
+    Args:
+        values: the sample.
+        middle: of the distribution.
+        half_width: of the distribution.
+        slack: by how much a value may have been displaced, either way.
+        alpha: how often a sample from the distribution may be said to stray.
+        least: values below it would have been raised to it.
+    """
+
+    def share(x: float) -> float:
+        """Of the distribution, below x."""
+        if x <= least:
+            return 0.0
+        return min(1.0, max(0.0, (x - middle + half_width) / (2 * half_width))) if half_width else float(x > middle)
+
+    n = len(values)
+    farthest = max(
+        max(number / n - share(math.nextafter(value + slack, math.inf)), share(value - slack) - (number - 1) / n)
+        for number, value in enumerate(sorted(values), 1)
+    )
+    return farthest - math.sqrt(math.log(2 / alpha) / (2 * n))
 
 
 def trimmed_mean_interval(values: Sequence[float], alpha: float, trim: float = 0.25) -> Interval:

@@ -101,9 +101,20 @@ class Assembly:
         """Where devices and edges live."""
         return self._nodes
 
-    def certify(self) -> list[CertificateEntry]:
-        """Measure every direction of every link against what it is set to now."""
-        return msgspec.json.decode(self._get(self._network.certify.remote(), _NETWORK), type=list[CertificateEntry])
+    def certify(
+        self, tell: Callable[[str], None] = lambda step: None, *, thorough: bool = False
+    ) -> list[CertificateEntry]:
+        """Measure every direction of every link against what it is set to now, batch by batch; `tell` hears of each,
+        and about how long is left."""
+        batches = self._get(self._network.certify_batches.remote(thorough), _NETWORK)
+        left_s, entries = sum(seconds for _, seconds in batches), list[CertificateEntry]()
+        for links, seconds in batches:
+            done = f"{len(entries) // 2} of {len(self.topology.links)} links certified"
+            tell(f"{done}, {left_s:.0f} s left")
+            encoded = self._get(self._network.certify.remote(links, thorough), _NETWORK)
+            entries += msgspec.json.decode(encoded, type=list[CertificateEntry])
+            left_s -= seconds
+        return entries
 
     def counters(self) -> dict[tuple[str, str, str], tuple[int, int, int]]:
         """IP bytes and packets that each direction of each link delivered, and packets it dropped."""

@@ -54,10 +54,10 @@ def brought_up(topology: ResolvedTopology, shaping: Shaping, *, keep: bool, tell
             ownership.record("file", path=str(board))
             tell(f"building {len(topology.links)} links ({shaping.value})")
             assembly = Assembly.bring_up(ray, topology, board, shaping)
-            tell("certifying the links")
+            tell("waiting until it has settled")
             _settle(ownership)
-            certificate = assembly.certify()
-            _store_certificate(ownership, certificate)
+            certificate = assembly.certify(tell)
+            store_certificate(ownership, certificate)
             yield Running(topology, shaping, assembly, certificate)
             done = True
     finally:
@@ -121,7 +121,8 @@ def _board_path(ownership: Ownership) -> Path:
     return ownership.folder / "board"
 
 
-def _store_certificate(ownership: Ownership, before: list[CertificateEntry]) -> None:
+def store_certificate(ownership: Ownership, before: list[CertificateEntry]) -> None:
+    """Keep the last certificate of a testbed beside it."""
     path = ownership.folder.parent / "certificate.json"
     ownership.record("file", path=str(path))
     path.write_bytes(msgspec.json.format(msgspec.json.encode({"before": before})))

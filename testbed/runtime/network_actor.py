@@ -9,7 +9,7 @@ import msgspec
 
 from testbed.documents.resolved import Event, LinkChange, ResolvedTopology
 from testbed.network.build import EmulatedNetwork
-from testbed.network.certify import certify
+from testbed.network.certify import batches, certify
 from testbed.network.counters import Carried, Direction, carried_at_rest
 from testbed.network.ownership import Ownership
 from testbed.network.record import LinkRows
@@ -38,9 +38,13 @@ class NetworkActor:
         names = (*self._topology.devices, *self._topology.edges)
         return {name: (self._network.namespace_pid(name), self._network.address(name)) for name in names}
 
-    def certify(self) -> bytes:
-        """Measure every direction of every link against what it is set to; JSON, a list of entries."""
-        return msgspec.json.encode(certify(self._network))
+    def certify_batches(self, thorough: bool) -> list[tuple[tuple[int, ...], float]]:
+        """The links that are best measured together, by their places in the topology, and about how long that takes."""
+        return [(batch.links, batch.seconds) for batch in batches(self._network, thorough=thorough)]
+
+    def certify(self, links: tuple[int, ...], thorough: bool) -> bytes:
+        """Measure both directions of some links against what they are set to; JSON, a list of entries."""
+        return msgspec.json.encode(certify(self._network, links=links, thorough=thorough))
 
     def counters(self) -> dict[tuple[str, str, str], tuple[int, int, int]]:
         """For each direction of each link: IP bytes and packets delivered, and packets dropped."""

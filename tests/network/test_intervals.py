@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 
-from testbed.network.intervals import binomial_interval, quantile_interval, student_t, trimmed_mean_interval
+from testbed.network.intervals import (
+    binomial_interval,
+    loss_inflation,
+    quantile_interval,
+    run_interval,
+    student_t,
+    trimmed_mean_interval,
+    uniform_strays,
+)
 
 
 def test_binomial_interval_as_tabulated() -> None:
@@ -47,3 +56,60 @@ def test_intervals_hold_what_they_should_as_often_as_they_should() -> None:
 
 def test_outliers_do_not_move_the_trimmed_mean() -> None:
     assert trimmed_mean_interval([5.0] * 16 + [900.0] * 4, 0.05).value == 5.0
+
+
+def bursts(draw: random.Random, n: int, loss: float, burst: float) -> list[bool]:
+    """Which of n packets are lost by a two-state Markov chain that begins anywhere."""
+    enter, lost, found = loss / (burst * (1 - loss)), draw.random() < loss, []
+    for _ in range(n):
+        found.append(lost)
+        lost = draw.random() >= 1 / burst if lost else draw.random() < enter
+    return found
+
+
+@pytest.mark.parametrize(("loss", "burst"), [(0.01, 5.0), (0.05, 20.0), (0.2, 1.25), (0.2, 8.0)])
+def test_intervals_hold_for_losses_that_come_in_bursts(loss: float, burst: float) -> None:
+    draw = random.Random(7)
+    rounds, alpha, n = 300, 0.05, 2000
+    held = {"loss": 0, "loss, taken for independent": 0, "burst": 0}
+    for _ in range(rounds):
+        lost = bursts(draw, n, loss, burst)
+        found = binomial_interval(sum(lost), n, alpha, loss_inflation(loss, burst))
+        held["loss"] += found.low <= loss <= found.high
+        plain = binomial_interval(sum(lost), n, alpha)
+        held["loss, taken for independent"] += plain.low <= loss <= plain.high
+        run = run_interval(lost, alpha)
+        held["burst"] += run is None or run.low <= burst <= run.high
+    assert held["loss"] >= 0.92 * rounds and held["burst"] >= 0.92 * rounds
+    assert burst < 2 or held["loss, taken for independent"] < 0.85 * rounds
+
+
+def test_independent_losses_are_bursts_of_one_over_what_arrives() -> None:
+    assert loss_inflation(0.2, 1 / 0.8) == pytest.approx(1.0)
+    assert loss_inflation(0.2, None) == 1.0
+    draw = random.Random(3)
+    found = run_interval([draw.random() < 0.2 for _ in range(50_000)], 0.01)
+    assert found and found.low <= 1.25 <= found.high and found.high - found.low < 0.1
+
+
+def test_the_mean_run_of_losses_is_what_one_would_count() -> None:
+    lost = [bool(int(digit)) for digit in "0110100111"]  # the last run may go on: it tells of no end
+    found = run_interval(lost, 0.01)
+    assert found and found.value == 5 / 2  # five losses with a packet after them, two of which ended a run
+    assert run_interval([False] * 100, 0.01) is None
+    assert run_interval([True] * 100, 0.01) is None
+
+
+def test_uniform_samples_stray_seldom_and_others_do() -> None:
+    draw = random.Random(11)
+    rounds, n = 300, 500
+
+    def strayed(one: Callable[[], float], slack: float = 0.0, least: float = 0.0) -> float:
+        return sum(uniform_strays([one() for _ in range(n)], 20, 5, slack, 0.05, least) > 0 for _ in range(rounds))
+
+    assert strayed(lambda: draw.uniform(15, 25)) <= 0.08 * rounds
+    assert strayed(lambda: draw.uniform(15, 25) + draw.uniform(0, 0.5), slack=0.5) <= 0.02 * rounds
+    assert strayed(lambda: max(18.0, draw.uniform(15, 25)), least=18.0) <= 0.08 * rounds
+    assert strayed(lambda: draw.gauss(20, 5 / 3**0.5)) > 0.3 * rounds  # the same mean and variance
+    assert strayed(lambda: draw.uniform(16, 24)) == rounds
+    assert strayed(lambda: 20.0) == rounds

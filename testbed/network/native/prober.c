@@ -10,8 +10,9 @@
  *   end TIME                                          ns from the beginning: how long to listen
  *
  * The records are, for each direction and packet in order, two 64-bit integers: when it was sent and when it was received,
- * CLOCK_MONOTONIC in ns, 0 for not. One thread sends and one receives, SCHED_FIFO where permitted, so that a busy machine
- * does not pass for a slow link; not on a single processor, where they would keep the kernel from moving the packets.
+ * CLOCK_MONOTONIC in ns, 0 for not: sent just before the kernel was asked to, received when the packet came out of the
+ * link, by the kernel's own stamp. One thread sends and one receives, SCHED_FIFO where permitted, so that a busy machine does
+ * not pass for a slow link; not on a single processor, where they would keep the kernel from moving the packets.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -52,11 +53,16 @@ static size_t direction_count, sending_count, received_count;
 static int64_t beginning, end;
 static _Atomic int64_t shift; /* by how much the plan was put off */
 
-static int64_t now_ns(void)
+static int64_t clock_ns(clockid_t clock)
 {
 	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(clock, &t);
 	return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+static int64_t now_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
 }
 
 static void die(const char *what, const char *on)
@@ -78,7 +84,7 @@ static int socket_in(int pid, const char *address, const char *interface, int ho
 {
 	char path[64];
 	snprintf(path, sizeof path, "/proc/%d/ns/net", pid);
-	int there = open(path, O_RDONLY | O_CLOEXEC), large = 8 << 20;
+	int there = open(path, O_RDONLY | O_CLOEXEC), large = 16 << 20, on = 1;
 	if (there < 0 || setns(there, CLONE_NEWNET) != 0)
 		die("cannot enter", path);
 	close(there);
@@ -88,6 +94,7 @@ static int socket_in(int pid, const char *address, const char *interface, int ho
 		die("cannot bind to", address);
 	setsockopt(made, SOL_SOCKET, SO_RCVBUFFORCE, &large, sizeof large);
 	setsockopt(made, SOL_SOCKET, SO_SNDBUFFORCE, &large, sizeof large);
+	setsockopt(made, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on);
 	if (interface && setsockopt(made, SOL_SOCKET, SO_BINDTODEVICE, interface, strlen(interface)) != 0)
 		die("cannot bind to", interface);
 	if (setns(home, CLONE_NEWNET) != 0)
@@ -113,9 +120,22 @@ static void prepare(struct mmsghdr *headers, struct iovec *parts, uint32_t (*pac
 	}
 }
 
+/* When a packet came, by the kernel's stamp, which is in real time; `now` is the same instant on both clocks. */
+static int64_t came_at(struct msghdr *header, int64_t now, int64_t now_real)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c; c = CMSG_NXTHDR(header, c))
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_TIMESTAMPNS) {
+			struct timespec t;
+			memcpy(&t, CMSG_DATA(c), sizeof t);
+			return t.tv_sec * 1000000000LL + t.tv_nsec - now_real + now;
+		}
+	return now;
+}
+
 static void *receive(void *nothing)
 {
 	static uint32_t packets[AT_ONCE][LARGEST / 4];
+	static char stamps[AT_ONCE][CMSG_SPACE(sizeof(struct timespec))] __attribute__((aligned(sizeof(size_t))));
 	struct mmsghdr headers[AT_ONCE];
 	struct iovec parts[AT_ONCE];
 	int poller = epoll_create1(EPOLL_CLOEXEC);
@@ -130,12 +150,16 @@ static void *receive(void *nothing)
 		int count = epoll_wait(poller, events, 64, 20);
 		for (int i = 0; i < count; i++) {
 			struct direction *d = &directions[events[i].data.u64];
+			for (int k = 0; k < AT_ONCE; k++) {
+				headers[k].msg_hdr.msg_control = stamps[k];
+				headers[k].msg_hdr.msg_controllen = sizeof stamps[k];
+			}
 			int came = recvmmsg(d->to, headers, AT_ONCE, MSG_DONTWAIT, NULL);
-			int64_t now = now_ns();
+			int64_t now = now_ns(), now_real = clock_ns(CLOCK_REALTIME);
 			for (int k = 0; k < came; k++) {
 				uint32_t mark = packets[k][0], number = packets[k][1];
 				if (headers[k].msg_len >= 8 && mark == MARK && number < d->packets && !d->times[number][1]) {
-					d->times[number][1] = now;
+					d->times[number][1] = came_at(&headers[k].msg_hdr, now, now_real);
 					received_count++;
 				}
 			}
