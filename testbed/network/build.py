@@ -233,9 +233,8 @@ class EmulatedNetwork:
         """
         wire = self.wire(a, b)
         with self._lock:
-            for direction, (old, new) in enumerate(zip(self._set[a, b], (up, down), strict=True)):
-                if new != old:
-                    self._backend.change(wire, direction, new)
+            for direction, new in enumerate((up, down)):  # known or not: a refused change leaves doubt
+                self._backend.change(wire, direction, new)
             self._set[a, b] = (up, down)
 
     def schedule(self, changes: Sequence[PlannedChange]) -> None:
@@ -271,12 +270,17 @@ class EmulatedNetwork:
             return found
 
     def cancel(self) -> list[AppliedChange]:
-        """Forgets what is scheduled and not applied; what was applied since the last call of `applied`."""
+        """Forgets what is scheduled and not applied; what was applied since the last call of `applied`.
+
+        Raises:
+            NetworkError: a change was refused.
+        """
         with self._lock:
             self._backend.cancel()
-        found = self.applied()
-        self._planned.clear()
-        return found
+        try:
+            return self.applied()
+        finally:
+            self._planned.clear()
 
     def links(self) -> dict[tuple[str, str], tuple[LinkParameters, LinkParameters]]:
         """Each link's two directions, `up` and `down`, as they are set now."""
