@@ -30,6 +30,14 @@ def enter(cgroup: Path, pid: int) -> None:
     (cgroup / "cgroup.procs").write_text(f"{pid}\n")
 
 
+def _leave(cgroup: Path) -> None:
+    """Moves the caller to the nearest group above that holds processes: one that hands controllers down does not."""
+    for above in cgroup.parents:
+        with contextlib.suppress(OSError):
+            enter(above, os.getpid())
+            return
+
+
 def members(cgroup: Path) -> set[Process]:
     """The living processes in the cgroup and in those below it."""
     found: set[Process] = set()
@@ -47,7 +55,7 @@ def remove(cgroup: Path) -> None:
         OSError: it could not be removed.
     """
     if any(one.pid == os.getpid() for one in members(cgroup)):
-        enter(cgroup.parent, os.getpid())
+        _leave(cgroup)
     folders = sorted((path for path in cgroup.rglob("*") if path.is_dir()), reverse=True)
     for folder in (*folders, cgroup):
         for patience in range(200, -1, -1):  # the remains of the last process leave it a moment after its end

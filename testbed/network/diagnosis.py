@@ -11,11 +11,14 @@ from pathlib import Path
 
 import msgspec
 
+from testbed.documents.resolved import ResolvedTopology
 from testbed.network import cgroup
 from testbed.network.errors import NetworkError, ShapingUnavailableError
+from testbed.network.limits import check_limits, home_of, remedy_for
 from testbed.network.namespace import call_in_new
 from testbed.network.native import program
 from testbed.network.probe import choose_shaping
+from testbed.network.switches import OPEN_VSWITCH_PACKAGE, check_switch
 
 PROGRAMS = {
     "mnexec": ("mininet", True),
@@ -27,6 +30,7 @@ PROGRAMS = {
     "ping": ("iputils-ping", False),
     "iperf3": ("iperf3", False),
     "cc": ("gcc libc6-dev", False),
+    "ovs-vswitchd": (OPEN_VSWITCH_PACKAGE, False),
 }
 """The programs used, the Debian packages that hold them, and whether nothing works without them."""
 
@@ -60,6 +64,16 @@ class Diagnosis(msgspec.Struct, frozen=True):
     checks: list[Check]
 
 
+def require(topology: ResolvedTopology) -> None:
+    """Goes on if this machine has what a topology asks for in particular. Makes nothing.
+
+    Raises:
+        RefusedError: it lacks something; says what, and what mends it.
+    """
+    check_limits(topology)
+    check_switch(topology)
+
+
 def diagnose() -> Diagnosis:
     """Looks at everything that a testbed needs. Leaves nothing behind."""
     root = os.geteuid() == 0
@@ -87,6 +101,7 @@ def diagnose() -> Diagnosis:
             None if place else "mount -t cgroup2 none /sys/fs/cgroup",
         )
     )
+    checks += [_controller(name) for name in ("memory", "cpu")]
     checks += (
         [_program(name) for name in PROGRAMS]
         + [_built(name) for name in ("launch", "hold", "relay", "prober")]
@@ -114,6 +129,12 @@ def _feature(name: str) -> Check:
         fault = str(error)
     needed = name not in _FOR_NETEM_ONLY
     return Check("kernel", name, fault is None, needed, fault or "works", None if fault is None else remedy)
+
+
+def _controller(name: str) -> Check:
+    home = home_of(name)
+    detail = str(home) if home else f"missing: what a node uses of this machine's {name} cannot be limited"
+    return Check("kernel", f"{name} limits", home is not None, False, detail, None if home else remedy_for(name))
 
 
 def _program(name: str) -> Check:

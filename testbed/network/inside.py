@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from testbed.network.addressing import addressing
 from testbed.network.errors import NetworkError, NotUpError
+from testbed.network.limits import limited_group
 from testbed.network.namespace import run_in
 from testbed.network.ownership import Ownership
 from testbed.network.state import State
@@ -35,6 +36,7 @@ def become(ownership: Ownership, state: State, node: str, argv: list[str]) -> No
     if not state.nodes[node].alive:
         raise NotUpError(f"the namespace of {node} has gone: take the testbed down (testbed down {state.name})")
     ownership.enter_cgroup()  # so that what the command leaves behind goes with the testbed
+    limited_group(ownership, state.topology, node).enter(os.getpid())
     hosts = ownership.folder / f"hosts-{node}"
     fresh = hosts.with_suffix(f".{os.getpid()}")
     fresh.write_text(hosts_text(state, node))

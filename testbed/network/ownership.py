@@ -34,6 +34,7 @@ class Ownership:
     def __init__(self, name: str, machine: str, group: Path | None) -> None:
         self.name = name
         self.machine = machine
+        self.label = f"testbed-{name}" if machine == LOCAL else f"testbed-{name}.{machine}"  # of its cgroups
         self.folder = RUN_FOLDER / name / machine
         self.journal = self.folder / "journal.jsonl"
         self.group = group
@@ -50,8 +51,8 @@ class Ownership:
             NotRootError: not root.
         """
         require_root()
-        label = f"testbed-{name}" if machine == LOCAL else f"testbed-{name}.{machine}"
-        own = cls(name, machine, cgroup.place(label))
+        own = cls(name, machine, None)
+        own.group = cgroup.place(own.label)
         own.folder.mkdir(parents=True, exist_ok=True, mode=0o755)
         own.acquire()
         if own.journal.exists():
@@ -208,9 +209,10 @@ class Ownership:
 
     def processes(self) -> dict[Process, str]:
         """The living processes of the testbed, with the names under which they were recorded, "" if they were not."""
-        recorded = processes_in(self.entries())
-        inside = cgroup.members(self.group) if self.group else set()
-        return {one: recorded.get(one, "") for one in sorted(with_descendants(inside.union(recorded)))}
+        entries = self.entries()
+        recorded = processes_in(entries)
+        everyone = set(recorded).union(*(cgroup.members(group) for group in groups_in(entries)))
+        return {one: recorded.get(one, "") for one in sorted(with_descendants(everyone))}
 
     # The end.
 

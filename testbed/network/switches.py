@@ -6,15 +6,18 @@ Both are told beforehand which port leads to which MAC address, so that nothing 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from testbed.documents.resolved import ResolvedTopology
 from testbed.network.addressing import BRIDGE
 from testbed.network.batch import run_batch
-from testbed.network.errors import NetworkError
+from testbed.network.errors import NetworkError, RefusedError
 from testbed.network.ownership import Ownership
 from testbed.network.shape import MTU
 
@@ -22,6 +25,22 @@ OPEN_VSWITCH_PROGRAMS = ("ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsct
 OPEN_VSWITCH_PACKAGE = "openvswitch-switch"
 _SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 _PATIENCE_S = 20
+_COUNTED_AFTER_S = 11
+_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+
+
+def check_switch(topology: ResolvedTopology) -> None:
+    """Goes on if this machine has what a topology's access points are to be made of.
+
+    Raises:
+        RefusedError: Open vSwitch is not installed.
+    """
+    missing = [name for name in OPEN_VSWITCH_PROGRAMS if shutil.which(name, path=_PATH) is None]
+    if topology.switch == "ovs" and missing:
+        raise RefusedError(
+            f"the topology has `switch: ovs`, but Open vSwitch is not installed (there is no {missing[0]}):"
+            f" apt install {OPEN_VSWITCH_PACKAGE}, or leave the switch out"
+        )
 
 
 class Switch(Protocol):
@@ -80,7 +99,7 @@ class OpenVSwitch:
         self._ownership, self._access_point, self._pid = ownership, access_point, pid
         self._folder = ownership.folder / f"ovs-{access_point}"
         self._environment = {
-            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "PATH": _PATH,
             **{f"OVS_{what}DIR": str(self._folder) for what in ("RUN", "LOG", "DB", "SYSCONF")},
         }
         self._folder.mkdir()
@@ -95,6 +114,8 @@ class OpenVSwitch:
         self._start("ovsdb-server", database, f"--remote=p{address}")
         self._await_socket("db.sock")
         self._checked("ovs-vsctl", self._database, "--no-wait", "init")
+        # It takes the processors for none, and then loses packets, until the machine has been up for 10 seconds.
+        time.sleep(max(0.0, _COUNTED_AFTER_S - time.monotonic()))
         self._start("ovs-vswitchd", address)
         commands = [f"--timeout={_PATIENCE_S}", "add-br", BRIDGE, "--", "set", "bridge", BRIDGE]
         commands += [f"datapath_type={'system' if self.kernel else 'netdev'}", "fail-mode=secure"]
