@@ -9,6 +9,9 @@ from typing import Literal
 
 import msgspec
 
+RuntimeName = Literal["onnx", "torch"]
+"""What computes the network's heads and tails."""
+
 
 class LinkParameters(msgspec.Struct, frozen=True):
     """One direction of a link. Bandwidth counts bits at the IP layer; delay is one way, on top of serialisation."""

@@ -18,7 +18,7 @@ from pydantic import (
 
 from testbed.documents.model import Model, explained, nearest, one_of, shown
 from testbed.documents.parameters import BothWays
-from testbed.documents.resolved import LinkChange, PolicySpec
+from testbed.documents.resolved import LinkChange, PolicySpec, RuntimeName
 from testbed.documents.topology import Name, NodeName, Pair
 from testbed.documents.units import Duration, Instant, Rate
 
@@ -35,7 +35,7 @@ class ModelChoice(Model):
         min_length=1,
         description="A folder or zip in Caltech-101's layout, or `sample`: the photographs shipped.",
     )
-    runtime: Literal["onnx", "torch"] = Field(
+    runtime: RuntimeName = Field(
         "onnx", description="What computes heads and tails: ONNX Runtime, or torch as it is, the slower of the two."
     )
 

@@ -6,11 +6,22 @@ import pytest
 from testbed.documents.events import resolve_events
 from testbed.documents.loading import load_topology, load_workload
 from testbed.documents.resolve import parse_change, resolve
-from testbed.documents.resolved import Compute, KillEvent, LinkChange, LinkEvent, LinkParameters, ResolvedTopology
+from testbed.documents.resolved import (
+    Compute,
+    CutEvent,
+    KillEvent,
+    LinkChange,
+    LinkEvent,
+    LinkParameters,
+    ResolvedTopology,
+    StartEvent,
+    StopEvent,
+)
 from testbed.documents.topology import Topology
 from testbed.documents.workload import Workload
 
 ROOT = Path(__file__).parents[2]
+BURSTS = {"process": "gilbert_elliott", "loss": "2 %", "burst": 2}
 STAR = load_topology(ROOT / "topologies" / "star.yaml")
 
 
@@ -132,6 +143,61 @@ def test_an_event_that_names_the_ends_the_other_way_round_changes_the_same_direc
 def test_events_that_do_not_fit_the_topology_are_refused():
     with pytest.raises(ValueError, match="no node matches 'dev1'"):
         resolve_events(workload({"at": "1 s", "links": ["dev1", "ap1"], "restore": True}), resolve(topology()))
+
+
+def test_cuts_stops_and_starts_come_by_time():
+    events = resolve_events(
+        workload(
+            {"at": "10 s", "links": ["cam*", "ap1"], "partition": "5 s"},
+            {"at": "9 s", "links": ["ap1", "robot"], "flap": {"down": "200 ms", "up": "800 ms", "times": 3}},
+            {"at": "12 s", "start": "ap2"},
+            {"at": "10.5 s", "stop": "ap2"},
+        ),
+        resolve(topology()),
+    )
+    robot = (("robot", "ap1"),)
+    assert events == (
+        CutEvent(9.0, 9.2, robot),
+        CutEvent(10.0, 15.0, (("cam1", "ap1"), ("cam2", "ap1"))),
+        CutEvent(10.0, 10.2, robot),
+        StopEvent(10.5, "ap2"),
+        CutEvent(11.0, 11.2, robot),
+        StartEvent(12.0, "ap2"),
+    )
+
+
+def test_a_cut_has_the_links_of_both_orders_of_ends_at_once():
+    events = resolve_events(workload({"at": "1 s", "links": ["ap*", "*"], "partition": "1 s"}), resolve(topology()))
+    assert len(events) == 1 and isinstance(events[0], CutEvent)
+    assert set(events[0].links) == {(link.a, link.b) for link in resolve(topology()).links}
+
+
+def test_a_node_may_be_stopped_and_started_again_and_again():
+    events = [{"at": f"{at} s", ("start" if at % 2 else "stop"): "edge1"} for at in range(6)]
+    assert len(resolve_events(workload(*reversed(events)), resolve(topology()))) == 6
+
+
+def test_an_event_may_not_give_bursts_a_loss_that_they_cannot_have():
+    links = [
+        {"between": ["*m*", "ap1"], "bandwidth": "1 Mbit/s", "up": {"channel": BURSTS}},
+        {"between": ["robot", "ap1"], "bandwidth": "1 Mbit/s"},
+        {"between": ["edge1", "ap2"], "bandwidth": "1 Mbit/s"},
+        {"between": ["ap1", "ap2"], "bandwidth": "1 Mbit/s"},
+    ]
+    bursty = resolve(topology(links=links))
+    allowed = [
+        {"links": ["cam*", "ap1"], "set": {"loss": "66 %"}},
+        {"links": ["robot", "ap1"], "set": {"loss": "100 %"}},
+    ]
+    allowed += [{"links": ["ap1", "cam1"], "set": {"up": {"loss": "67 %"}}}]
+    for event in allowed:
+        assert resolve_events(workload({"at": "1 s", **event}), bursty)
+    for event in (
+        {"links": ["cam*", "ap1"], "set": {"loss": "67 %"}},
+        {"links": ["ap1", "*"], "set": {"loss": "67 %"}},
+    ):
+        with pytest.raises(ValueError, match=r"cannot come in bursts of 2 .*\(\[cam1, ap1\]\)"):
+            resolve_events(workload({"at": "1 s", **event}), bursty)
 
 
 def test_a_change_keeps_what_it_does_not_name():

@@ -4,7 +4,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testbed.documents.units import BANDWIDTH, DELAY, DURATION, INSTANT, LOSS, RATE, SIZE
+from testbed.documents.units import (
+    ATTENUATION,
+    BANDWIDTH,
+    DELAY,
+    DURATION,
+    FREQUENCY,
+    INSTANT,
+    LENGTH,
+    LOSS,
+    MEMORY,
+    NOISE,
+    POWER,
+    RATE,
+    SIZE,
+)
 
 
 @pytest.mark.parametrize(
@@ -28,6 +42,13 @@ from testbed.documents.units import BANDWIDTH, DELAY, DURATION, INSTANT, LOSS, R
         (RATE, "2 /s", 2.0),
         (SIZE, "64 KiB", 65536.0),
         (SIZE, "64 kB", 64000.0),
+        (MEMORY, "2 GiB", 2147483648.0),
+        (LENGTH, "1.5 km", 1500.0),
+        (FREQUENCY, "2.4 GHz", 2.4e9),
+        (POWER, "20 dBm", 20.0),
+        (POWER, "-3.5dBm", -3.5),
+        (NOISE, "-174 dBm/Hz", -174.0),
+        (ATTENUATION, "40 dB", 40.0),
     ],
 )
 def test_a_written_quantity_is_the_float_nearest_to_its_si_value(quantity, written, value):
@@ -68,3 +89,14 @@ def test_writing_and_parsing_gives_the_very_same_float(delay_s):
 def test_every_loss_that_can_be_written_survives(percent):
     loss = LOSS.parse(f"{percent} %")
     assert LOSS.parse(LOSS.write(loss)) == loss
+
+
+@given(st.floats(min_value=-250, max_value=0).map(lambda value: round(value, 6)))
+def test_levels_keep_their_sign(level):
+    assert NOISE.parse(NOISE.write(level)) == level
+
+
+@pytest.mark.parametrize("written", ["- 5 dBm", "--5 dBm", "+5 dBm", "-101 dBm", "-5", "5 dB", "5 W"])
+def test_what_is_no_level_is_refused(written):
+    with pytest.raises(ValueError, match="-100 dBm to 100 dBm in dBm, such as 20 dBm"):
+        POWER.parse(written)
