@@ -54,6 +54,7 @@ class Player:
             self._faults.append(f"the links were not as planned: {error}")
 
     def _play(self) -> None:
+        self._network.schedule([])  # what the backend has to start for its first changes is started well before them
         waiting = 0
         following = next(self._changes, None)
         while (following or waiting) and not self._stopping.is_set():
