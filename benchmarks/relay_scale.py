@@ -50,6 +50,7 @@ class Flows:
     """A saturating TCP flow from each of some devices to the access point, pumped by one thread."""
 
     def __init__(self, network: EmulatedNetwork, devices: list[str]) -> None:
+        self._count, self._broken = len(devices), 0
         self._ending = threading.Event()
         self._selector = selectors.DefaultSelector()
         listener = socket_in(network.namespace_pid("ap1"))
@@ -79,14 +80,19 @@ class Flows:
                         end.recv(1 << 20)
                 except BlockingIOError:
                     pass
+                except ConnectionError:
+                    self._broken += 1
+                    self._selector.unregister(end)
             time.sleep(0.005)
 
-    def stop(self) -> None:
+    def stop(self) -> int:
+        """Ends the flows. Returns how many were whole to the end."""
         self._ending.set()
         self._thread.join()
         for key in list(self._selector.get_map().values()):
             assert isinstance(key.fileobj, socket.socket)
             key.fileobj.close()
+        return self._count - self._broken
 
 
 def round_trips_ms(network: EmulatedNetwork, device: str, count: int) -> list[float]:
