@@ -316,10 +316,13 @@ static void deliver(struct direction *d, struct packet *p)
 	free(p);
 }
 
+/* That a packet has been served need not be seen before one could be delivered, unless the air waits for it. */
 static void settle(struct direction *d)
 {
-	int64_t due = d->flight.head ? d->flight.head->due : NEVER;
-	reschedule(&work, &d->timed, due < d->server.done ? due : d->server.done);
+	int64_t due = d->flight.head ? d->flight.head->due : NEVER, served = d->server.done;
+	if (!d->air && served != NEVER)
+		served = d->flight.head ? NEVER : served + (d->is.delay > d->is.jitter ? d->is.delay - d->is.jitter : 0);
+	reschedule(&work, &d->timed, due < served ? due : served);
 }
 
 /* The air. */
@@ -396,11 +399,12 @@ static void direction_due(struct timed *timed, int64_t now)
 	advance(d, d->air ? timed->when : now); /* what shares an air must come to it in order */
 }
 
-/* Returns false if the TAP is gone. All that was due has happened. */
+/* Returns false if the TAP is gone. All that was due at `now` has happened. */
 static bool receive(struct link *l, int side, int64_t now)
 {
 	struct direction *d = &l->direction[side];
 	unsigned char frame[FRAME];
+	advance(d, now);
 	for (int i = 0; i < AT_ONCE; i++) {
 		ssize_t length = read(l->tap[side], frame, sizeof frame);
 		if (length < 0) {
@@ -446,6 +450,7 @@ static bool is_direction(int link, int direction)
 /* All that was due at `now` has happened. */
 static void change(struct direction *d, const struct parameters *to, int64_t now)
 {
+	advance(d, now);
 	change_rate(&d->server, d->is.rate, to->rate, now);
 	d->is = *to;
 	settle(d);
@@ -648,9 +653,11 @@ static int request(char *text, char *out, size_t room)
 		if (!links[number].used)
 			return answer(out, room, "error no link %d", number);
 		int length = answer(out, room, "ok");
-		catch_up(now_ns());
+		int64_t now = now_ns();
+		catch_up(now);
 		for (int i = 0; i < 2; i++) {
 			struct direction *d = &links[number].direction[i];
+			advance(d, now);
 			length += answer(out + length, room - length, " %.17g %lld %lld %.17g %.17g %lld %llu %llu %llu %llu %lld", d->is.rate,
 				(long long)d->is.delay, (long long)d->is.jitter, d->is.loss, d->is.burst, (long long)d->is.limit,
 				(unsigned long long)d->bytes, (unsigned long long)d->packets, (unsigned long long)d->dropped,
