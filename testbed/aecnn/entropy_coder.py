@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import constriction
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 
 TOTAL = 1 << 16
 """What each channel's frequencies sum to."""
+
+SEAL_BYTES = 8
+"""What coded symbols take at the most beyond their tables' cross-entropy: the coder ends on a 32-bit word."""
 
 Frequencies = NDArray[np.int32]
 Symbols = NDArray[np.int32]
@@ -56,6 +60,11 @@ class EntropyCoder:
         if not decoder.maybe_exhausted():
             raise CodeError("bytes go on after the last symbol")
         return np.stack(rows).astype(np.int32)
+
+    def most_bytes(self, positions: int) -> int:
+        """What `encode` gives at the most for `[k, positions]` symbols: where each is its channel's unlikeliest."""
+        unlikeliest = float(-np.log2(self._probabilities.min(axis=1)).sum())
+        return math.ceil(unlikeliest * positions / 8) + SEAL_BYTES
 
     def cross_entropy_bits(self, symbols: Symbols) -> float:
         """What the tables themselves say that these symbols cost, in bits."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
@@ -15,9 +16,12 @@ from torch import Tensor
 from testbed.aecnn.checkpoint import Checkpoint, load_checkpoint, load_profile
 from testbed.aecnn.compression import CompressedSplit, PointCodec
 from testbed.aecnn.entropy_coder import EntropyCoder, Symbols
-from testbed.aecnn.payload import PayloadError, pack, unpack
+from testbed.aecnn.onnx_runtime import OnnxRuntime
+from testbed.aecnn.parts import WHOLE, Runtime, TorchRuntime, head_of, parts_of, tail_of
+from testbed.aecnn.payload import VERSION, Identity, PayloadError, pack, unpack
 from testbed.aecnn.photographs import PhotographError, Photographs, decode_jpeg, encode_jpeg
-from testbed.aecnn.resnet import ResNet50, block_names, fold, stage_channels, stage_px
+from testbed.aecnn.resnet import fold, stage_channels, stage_px
+from testbed.documents.resolved import RuntimeName
 from testbed.jobs.decision import LOCAL, Kind, OperatingPoint, Option
 from testbed.jobs.profile import Profile
 
@@ -41,24 +45,45 @@ class SplitModel:
     """A checkpoint ready for inference: stages `head` and `encode` on the device, `decode` and `tail` on the edge.
 
     Photographs are computed one at a time throughout, so that `prepare` gives exactly what the single stages give.
-    Computes with as many threads as torch has been told to use.
+    Heads and tails are the runtime's; attention and feature recovery are torch's, with as many threads as it has been
+    told to use.
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, runtime: RuntimeName = "onnx") -> None:
         self.sha256 = checkpoint.sha256
         self.classes = checkpoint.description.classes
         self.input_px = checkpoint.description.input_px
         self._width = checkpoint.description.width
         self._path = checkpoint.path
-        self._network = checkpoint.network
         self._splits = checkpoint.splits
         self._coders = {
             codec.point: EntropyCoder(codec.frequencies.numpy())
             for split in self._splits.values()
             for codec in split.codecs
         }
-        for module in (self._network, *self._splits.values()):
+        self._places = {point: place for place, point in enumerate(self._coders)}
+        for module in (checkpoint.network, *self._splits.values()):
             fold(module)
+        self._parts = parts_of(checkpoint.network, self._splits)
+        self._runtime: Runtime = TorchRuntime(self._parts)
+        if runtime == "onnx":
+            self._runtime = OnnxRuntime(self._parts, self.sha256)
+
+    @property
+    def runtime(self) -> str:
+        """What computes heads and tails: its name and release."""
+        return self._runtime.version
+
+    @property
+    def fingerprint(self) -> str:
+        """What payloads and predictions depend on beside the photograph and the option."""
+        return f"{self.sha256}, payload {VERSION}, torch {torch.__version__}, {self.runtime}"
+
+    def by_torch(self) -> SplitModel:
+        """The same model with heads and tails computed by torch, which can count what they take."""
+        other = copy.copy(self)
+        other._runtime = TorchRuntime(self._parts)
+        return other
 
     @cached_property
     def profile(self) -> Profile:
@@ -83,23 +108,26 @@ class SplitModel:
             return photograph
         if option.kind is Kind.LOCAL:
             return self.predict_local(photograph)
-        return self._split_head(_Trunk(self._network, _pixels(photograph)), self._split(option))
+        return self._runtime.run(head_of(_point(option).split), _tensor(photograph))
 
-    def encode(self, features: Any, option: Option) -> bytes:
-        """What `head` gave, to the bytes that travel: none for local. A photograph that is a JPEG is sent as it is."""
+    def encode(self, features: Any, option: Option, image: int) -> bytes:
+        """What `head` gave, to the bytes that travel: none for local. A photograph that is a JPEG is sent as it is.
+
+        `image` is the photograph's number, which features carry with them.
+        """
         if option.kind is Kind.LOCAL:
             return b""
         if option == RAW:
             return _pixels(features).tobytes()
         if option == JPEG:
             return features if isinstance(features, bytes) else encode_jpeg_pixels(features)
-        return self.pack(self.symbols(features, option), option)
+        return self.pack(self.symbols(features, option), option, image)
 
-    def decode(self, payload: bytes, option: Option) -> Any:
+    def decode(self, payload: bytes, option: Option, image: int) -> Any:
         """The edge's first part: pixels for full, recovered features `[1, C, H, W]` for split.
 
         Raises:
-            PayloadError: the payload is damaged, or is not of this checkpoint and option.
+            PayloadError: the payload is damaged, or is not of this checkpoint, option and photograph.
         """
         if option == RAW:
             if len(payload) != 3 * self.input_px**2:
@@ -107,7 +135,7 @@ class SplitModel:
             return np.frombuffer(payload, np.uint8).reshape(self.input_px, self.input_px, 3)
         if option == JPEG:
             return self._decoded_jpeg(payload)
-        return self.recover(self.unpack(payload, option), option)
+        return self.recover(self.unpack(payload, option, image), option)
 
     def tail(self, features: Any, option: Option) -> int:
         """What `decode` gave (for local, what `head` gave), to the predicted class."""
@@ -115,12 +143,19 @@ class SplitModel:
             return int(features)
         if option.kind is Kind.FULL:
             return self.predict_local(features)
-        with torch.inference_mode():
-            return int(self._split(option).tail(self._network, features).argmax())
+        return int(self._runtime.run(tail_of(_point(option).split), features).argmax())
 
     def predict_local(self, photograph: Photograph) -> int:
         """The uncompressed network's class."""
-        return self._classified(_Trunk(self._network, _pixels(photograph)))
+        return int(self._runtime.run(WHOLE, _tensor(photograph)).argmax())
+
+    def warm_up(self) -> None:
+        """Compute every part once, so that a first job waits neither for an export nor for kernels to be set up."""
+        blank = np.zeros((self.input_px, self.input_px, 3), np.uint8)
+        for option in self.options:
+            features = self.head(blank, option)
+            sent = self.encode(features, option, 0)
+            self.tail(features if option.kind is Kind.LOCAL else self.decode(sent, option, 0), option)
 
     def prepare(
         self, photographs: Photographs, indices: Sequence[int], progress: Callable[[float], None]
@@ -132,9 +167,8 @@ class SplitModel:
         for done, image in enumerate(indices, start=1):
             jpeg = photographs.jpeg(image)
             pixels = decode_jpeg(jpeg)
-            trunk = _Trunk(self._network, pixels)
-            heads = {name: self._split_head(trunk, split) for name, split in self._splits.items()}
-            whole = self._classified(trunk)
+            heads = {name: self._runtime.run(head_of(name), _tensor(pixels)) for name in self._splits}
+            whole = self.predict_local(pixels)
             sent = {LOCAL: b"", RAW: pixels.tobytes(), JPEG: jpeg}
             for option in self.options:
                 if option.point is None:
@@ -142,7 +176,7 @@ class SplitModel:
                 else:
                     symbols = self.symbols(heads[option.point.split], option)
                     predicted = self.tail(self.recover(symbols, option), option)
-                    yield Prepared(option, image, self.pack(symbols, option), predicted)
+                    yield Prepared(option, image, self.pack(symbols, option, image), predicted)
             progress(done / len(indices))
 
     def symbols(self, features: Tensor, option: Option) -> Symbols:
@@ -152,16 +186,16 @@ class SplitModel:
             symbols = codec.quantiser.symbols(codec.kept(self._split(option).attended(features)))
             return symbols[0].flatten(1).to(torch.int32).numpy()
 
-    def pack(self, symbols: Symbols, option: Option) -> bytes:
-        """Symbols to the payload."""
+    def pack(self, symbols: Symbols, option: Option, image: int) -> bytes:
+        """A photograph's symbols to the payload."""
         point = _point(option)
-        return pack(symbols, self._coders[point], point, self.sha256)
+        return pack(symbols, self._coders[point], self._identity(point, image))
 
-    def unpack(self, payload: bytes, option: Option) -> Symbols:
+    def unpack(self, payload: bytes, option: Option, image: int) -> Symbols:
         """The payload to its symbols `[k, H * W]`. Raises PayloadError."""
         point = _point(option)
         side = stage_px(point.split, self.input_px)
-        return unpack(payload, self._coders[point], point, self.sha256, side * side)
+        return unpack(payload, self._coders[point], self._identity(point, image), side * side)
 
     def recover(self, symbols: Symbols, option: Option) -> Tensor:
         """Symbols `[k, H * W]` to features `[1, C, H, W]`."""
@@ -179,47 +213,22 @@ class SplitModel:
     def _codec(self, option: Option) -> PointCodec:
         return self._split(option).codec(_point(option))
 
-    def _split_head(self, trunk: _Trunk, split: CompressedSplit) -> Tensor:
-        names = block_names(upto=split.split)
-        shared = next((at for at, name in enumerate(names) if name in split.retrained_names), len(names))
-        with torch.inference_mode():
-            return split.run(self._network, names[shared:], trunk.after(shared))
-
-    def _classified(self, trunk: _Trunk) -> int:
-        with torch.inference_mode():
-            return int(self._network.classify(trunk.after(len(block_names()))).argmax())
+    def _identity(self, point: OperatingPoint, image: int) -> Identity:
+        return Identity(self.sha256, self._places[point], image)
 
     def _decoded_jpeg(self, payload: bytes) -> NDArray[np.uint8]:
+        raw = 3 * self.input_px**2
+        if len(payload) > 2 * raw:
+            raise PayloadError(f"JPEG of {len(payload)} bytes; one with so many pixels has less than {2 * raw}")
         try:
-            pixels = decode_jpeg(payload)
+            return decode_jpeg(payload, self.input_px)
         except PhotographError as error:
             raise PayloadError(str(error)) from None
-        if pixels.shape != (self.input_px, self.input_px, 3):
-            raise PayloadError(f"JPEG of shape {pixels.shape}; a photograph is {self.input_px} pixels square")
-        return pixels
 
 
-class _Trunk:
-    """One photograph's way through the uncompressed network, each block computed once, when first asked for."""
-
-    def __init__(self, network: ResNet50, pixels: NDArray[np.uint8]) -> None:
-        self._network = network
-        self._names = block_names()
-        with torch.inference_mode():
-            self._outputs = [network.stem(torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None])]
-
-    def after(self, blocks: int) -> Tensor:
-        """The output of the first so many blocks that follow the stem."""
-        with torch.inference_mode():
-            while len(self._outputs) <= blocks:
-                block = self._network.block(self._names[len(self._outputs) - 1])
-                self._outputs.append(block(self._outputs[-1]))
-        return self._outputs[blocks]
-
-
-def load_model(checkpoint: str = "default") -> SplitModel:
+def load_model(checkpoint: str = "default", runtime: RuntimeName = "onnx") -> SplitModel:
     """A checkpoint ready for inference: "default", or a path. Raises CheckpointError."""
-    return SplitModel(load_checkpoint(checkpoint))
+    return SplitModel(load_checkpoint(checkpoint), runtime)
 
 
 def encode_jpeg_pixels(pixels: NDArray[np.uint8]) -> bytes:
@@ -231,6 +240,11 @@ def encode_jpeg_pixels(pixels: NDArray[np.uint8]) -> bytes:
 
 def _pixels(photograph: Photograph) -> NDArray[np.uint8]:
     return decode_jpeg(photograph) if isinstance(photograph, bytes) else photograph
+
+
+def _tensor(photograph: Photograph) -> Tensor:
+    """uint8 `[1, 3, height, width]`."""
+    return torch.from_numpy(_pixels(photograph).transpose(2, 0, 1).copy())[None]
 
 
 def _point(option: Option) -> OperatingPoint:

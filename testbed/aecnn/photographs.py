@@ -146,9 +146,9 @@ def encode_jpeg(image: Image.Image, quality: int = JPEG_QUALITY) -> bytes:
     return buffer.getvalue()
 
 
-def decode_jpeg(data: bytes) -> NDArray[np.uint8]:
-    """`[height, width, 3]`, RGB. Raises PhotographError for what is no JPEG."""
-    return np.asarray(_opened(data, "JPEG").convert("RGB"))
+def decode_jpeg(data: bytes, px: int | None = None) -> NDArray[np.uint8]:
+    """`[height, width, 3]`, RGB. Raises PhotographError for what is no JPEG, or not of `px` x `px` if that is given."""
+    return np.asarray(_opened(data, "JPEG", px).convert("RGB"))
 
 
 def _located(names: Iterator[str]) -> Iterator[tuple[str, PurePosixPath, PurePosixPath]]:
@@ -158,9 +158,11 @@ def _located(names: Iterator[str]) -> Iterator[tuple[str, PurePosixPath, PurePos
             yield name, path, path.parent
 
 
-def _opened(data: bytes, name: str) -> Image.Image:
+def _opened(data: bytes, name: str, px: int | None = None) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data), formats=["JPEG"])
+        if px is not None and image.size != (px, px):  # known from the header: nothing large is decoded
+            raise ValueError(f"{image.width} x {image.height} pixels, not {px} x {px}")
         image.load()
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
         raise PhotographError(f"{name}: cannot be decoded: {error}") from None

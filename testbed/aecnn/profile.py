@@ -45,7 +45,7 @@ def measure_profile(
     worth = measure_worth(model, photographs, progress)
     chosen = np.linspace(0, len(photographs) - 1, REPEATS).astype(int)
     pixels = [photographs.pixels(int(index)) for index in chosen]
-    whole = _cost(model.predict_local, pixels)
+    whole = _cost(model, SplitModel.predict_local, pixels)
     reference = whole.layer_flops / whole.seconds
     rows = []
     for option in model.options:
@@ -59,7 +59,7 @@ def measure_profile(
                 *(part.seconds for part in (head, encode, decode, tail)),
             )
         )
-    return Profile(model.sha256, images, len(photographs), model.input_px, reference, tuple(rows))
+    return Profile(model.sha256, images, len(photographs), model.input_px, reference, tuple(rows), model.runtime)
 
 
 def _costs(
@@ -73,26 +73,32 @@ def _costs(
         return nothing, nothing, nothing, whole
     if option == JPEG:
         jpegs = [encode_jpeg_pixels(one) for one in pixels]
-        return nothing, _codec(encode_jpeg_pixels, pixels), _codec(lambda one: model.decode(one, option), jpegs), whole
+        return (
+            nothing,
+            _codec(encode_jpeg_pixels, pixels),
+            _codec(lambda one: model.decode(one, option, 0), jpegs),
+            whole,
+        )
     features = [model.head(one, option) for one in pixels]
     symbols = [model.symbols(one, option) for one in features]
-    pack, unpack = partial(model.pack, option=option), partial(model.unpack, option=option)
+    pack, unpack = partial(model.pack, option=option, image=0), partial(model.unpack, option=option, image=0)
     payloads = [pack(one) for one in symbols]
     recovered = [model.recover(one, option) for one in symbols]
-    attention, coder = _cost(lambda one: model.symbols(one, option), features), _codec(pack, symbols)
-    recovery, decoder = _cost(lambda one: model.recover(one, option), symbols), _codec(unpack, payloads)
+    attention = _cost(model, lambda by, one: by.symbols(one, option), features)
+    recovery = _cost(model, lambda by, one: by.recover(one, option), symbols)
     return (
-        _cost(lambda one: model.head(one, option), pixels),
-        _both(attention, coder),
-        _both(decoder, recovery),
-        _cost(lambda one: model.tail(one, option), recovered),
+        _cost(model, lambda by, one: by.head(one, option), pixels),
+        _both(attention, _codec(pack, symbols)),
+        _both(_codec(unpack, payloads), recovery),
+        _cost(model, lambda by, one: by.tail(one, option), recovered),
     )
 
 
-def _cost(work: Callable[[Any], object], inputs: list[Any]) -> Cost:
+def _cost(model: SplitModel, work: Callable[[SplitModel, Any], object], inputs: list[Any]) -> Cost:
+    """FLOPs as torch counts them, seconds as the model's runtime takes them."""
     with FlopCounterMode(display=False) as counter:
-        work(inputs[0])
-    return Cost(float(counter.get_total_flops()), _median_s(work, inputs))
+        work(model.by_torch(), inputs[0])
+    return Cost(float(counter.get_total_flops()), _median_s(partial(work, model), inputs))
 
 
 def _codec(work: Callable[[Any], object], inputs: list[Any]) -> Cost:

@@ -1,4 +1,4 @@
-"""How a node computes the parts of an inference: paced by its FLOP/s, or live with torch."""
+"""How a node computes the parts of an inference: paced by its FLOP/s, or live with the model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
-from testbed.documents.resolved import Compute
+from testbed.documents.resolved import Compute, RuntimeName
 from testbed.jobs.decision import Kind, Option
 from testbed.jobs.profile import Profile
 from testbed.runtime.alarm import Alarm
@@ -80,8 +80,11 @@ def make_compute(compute: Compute, profile: Profile, alarm: Alarm, inputs: RunIn
 class RunInputs:
     """What the nodes of one process compute from, each loaded once and only when a node needs it."""
 
-    def __init__(self, checkpoint: str, images: str, store_folder: Path, indices: frozenset[int]) -> None:
-        self._checkpoint, self._images, self._store_folder, self._indices = checkpoint, images, store_folder, indices
+    def __init__(
+        self, checkpoint: str, runtime: RuntimeName, images: str, store_folder: Path, indices: frozenset[int]
+    ) -> None:
+        self._checkpoint, self._runtime = checkpoint, runtime
+        self._images, self._store_folder, self._indices = images, store_folder, indices
         self._store: PayloadStore | None = None
         self._model: SplitModel | None = None
         self._photographs: dict[int, RunPhotograph] | None = None
@@ -89,7 +92,7 @@ class RunInputs:
     @classmethod
     def of(cls, run: RunSpec) -> RunInputs:
         """The inputs of a run."""
-        return cls(run.checkpoint, run.images, Path(run.store), frozenset(run.labels))
+        return cls(run.checkpoint, run.runtime, run.images, Path(run.store), frozenset(run.labels))
 
     def store(self) -> PayloadStore:
         """The prepared payloads of the run's photographs."""
@@ -97,14 +100,15 @@ class RunInputs:
         return self._store
 
     def model(self) -> SplitModel:
-        """The model, on one thread: several nodes share the machine."""
+        """The model, warmed up, on one thread: several nodes share the machine."""
         if self._model is None:
             import torch
 
             from testbed.aecnn.inference import load_model
 
             torch.set_num_threads(1)
-            self._model = load_model(self._checkpoint)
+            self._model = load_model(self._checkpoint, self._runtime)
+            self._model.warm_up()
         return self._model
 
     def photographs(self) -> dict[int, RunPhotograph]:
@@ -159,7 +163,7 @@ class PacedCompute:
 
 
 class LiveCompute:
-    """Runs torch on a thread of the node's own: a part takes what it takes here."""
+    """Runs the model on a thread of the node's own: a part takes what it takes here."""
 
     def __init__(self, profile: Profile, model: SplitModel, photographs: dict[int, RunPhotograph]) -> None:
         self._profile, self._model, self._photographs = profile, model, photographs
@@ -180,11 +184,11 @@ class LiveCompute:
 
     async def encode(self, image: int, option: Option, features: Any) -> bytes:
         """Run the encoder."""
-        return await self._run(self._model.encode, features, option)
+        return await self._run(self._model.encode, features, option, image)
 
     async def decode(self, image: int, option: Option, payload: bytes) -> Any:
         """Run the decoder."""
-        return await self._run(self._model.decode, payload, option)
+        return await self._run(self._model.decode, payload, option, image)
 
     async def tail(self, image: int, option: Option, features: Any) -> int:
         """Run the tail."""

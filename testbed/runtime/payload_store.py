@@ -1,7 +1,8 @@
 """The payload store: what the model makes of each photograph under each option, prepared before a run.
 
 Paced nodes take payloads and predictions from it: the bytes and the classes are the real network's, computed once by
-the same code that live nodes run, and kept by the checkpoint's hash, so that a run spends no time of its own on them.
+the same code that live nodes run, and kept by what they depend on (checkpoint, runtime, payload format), so that a run
+spends no time of its own on them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from testbed.documents.resolved import RuntimeName
 from testbed.jobs.decision import Kind, OperatingPoint, Option
 
 if TYPE_CHECKING:
@@ -80,10 +82,10 @@ class PayloadStore:
         return cls(entries)
 
 
-def folder_for(checkpoint_sha256: str, images: str) -> Path:
-    """Where the payloads of a checkpoint and a set of photographs are kept between runs."""
+def folder_for(fingerprint: str, images: str) -> Path:
+    """Where the payloads of a model, known by its fingerprint, and a set of photographs are kept between runs."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    key = hashlib.sha256(f"{checkpoint_sha256} {_identity(images)}".encode()).hexdigest()[:24]
+    key = hashlib.sha256(f"{fingerprint} {_identity(images)}".encode()).hexdigest()[:24]
     return cache / "testbed" / "payloads" / key
 
 
@@ -96,7 +98,12 @@ def missing(folder: Path, images: Collection[int]) -> list[int]:
 
 
 def prepare(
-    folder: Path, checkpoint: str, images: str, indices: Sequence[int], progress: Callable[[float], None]
+    folder: Path,
+    checkpoint: str,
+    runtime: RuntimeName,
+    images: str,
+    indices: Sequence[int],
+    progress: Callable[[float], None],
 ) -> None:
     """Compute the payloads and predictions of these photographs under every option, and add them to the folder.
 
@@ -107,7 +114,7 @@ def prepare(
     parts = [list(indices[first : first + _PART]) for first in range(0, len(indices), _PART)]
     workers = min(len(parts), len(os.sched_getaffinity(0)))
     spawn = multiprocessing.get_context("spawn")  # a forked torch may wait for its parent's threads for ever
-    with ProcessPoolExecutor(workers, spawn, _load, (checkpoint, images)) as pool:
+    with ProcessPoolExecutor(workers, spawn, _load, (checkpoint, runtime, images)) as pool:
         try:
             for done, _ in enumerate(pool.map(_prepare_part, [folder] * len(parts), parts), 1):
                 progress(done / len(parts))
@@ -116,7 +123,7 @@ def prepare(
             raise
 
 
-def _load(checkpoint: str, images: str) -> None:
+def _load(checkpoint: str, runtime: RuntimeName, images: str) -> None:
     """In each worker: what it computes with, on one thread, as there is a worker for each core.
 
     An interruption is the parent's to handle, and a worker ends with its parent, even one that was killed.
@@ -130,7 +137,7 @@ def _load(checkpoint: str, images: str) -> None:
     from testbed.aecnn.photographs import open_photographs
 
     torch.set_num_threads(1)
-    _model = load_model(checkpoint)
+    _model = load_model(checkpoint, runtime)
     _photographs = open_photographs(images, _model.classes)
 
 

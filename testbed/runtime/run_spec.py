@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from testbed.documents.resolved import ResolvedTopology, StartEvent, StopEvent
+from testbed.documents.resolved import ResolvedTopology, RuntimeName, StartEvent, StopEvent
 from testbed.jobs.job import Job
 from testbed.jobs.profile import Profile
 
@@ -36,6 +36,7 @@ class RunSpec(msgspec.Struct, frozen=True):
     jobs: tuple[Job, ...]
     drain_s: float  # from the run's start: what is unanswered then has failed
     node_events: tuple[StopEvent | StartEvent, ...] = ()  # by time: each node knows beforehand when it goes off and on
+    runtime: RuntimeName = "onnx"  # what computes heads and tails
 
     def encode(self) -> bytes:
         """As bytes, for between processes."""

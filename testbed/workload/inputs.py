@@ -34,7 +34,7 @@ def draw_inputs(workload: Workload, topology: ResolvedTopology, seed: int) -> In
     Raises:
         CheckpointError, PhotographError: the checkpoint or the photographs cannot be read.
     """
-    model = load_model(workload.model.checkpoint)
+    model = load_model(workload.model.checkpoint, workload.model.runtime)
     photographs = open_photographs(workload.model.images, model.classes)
     jobs = draw_jobs(
         list(topology.devices),
@@ -46,7 +46,7 @@ def draw_inputs(workload: Workload, topology: ResolvedTopology, seed: int) -> In
         seed,
     )
     labels = {image: photographs.label(image) for image in sorted({job.image for job in jobs})}
-    return Inputs(jobs, model.profile, labels, payload_store.folder_for(model.sha256, workload.model.images))
+    return Inputs(jobs, model.profile, labels, payload_store.folder_for(model.fingerprint, workload.model.images))
 
 
 def prepare_payloads(
@@ -57,7 +57,8 @@ def prepare_payloads(
     if all(compute.flops_per_s is None for compute in computes):
         return
     if missing := payload_store.missing(inputs.store, inputs.labels):
-        payload_store.prepare(inputs.store, workload.model.checkpoint, workload.model.images, missing, progress)
+        chosen = workload.model
+        payload_store.prepare(inputs.store, chosen.checkpoint, chosen.runtime, chosen.images, missing, progress)
 
 
 def check_policies(policies: tuple[PolicySpec, ...], profile: Profile, seed: int) -> None:

@@ -154,6 +154,7 @@ def _spec(
         topology=assembly.topology,
         nodes=assembly.nodes,
         checkpoint=workload.model.checkpoint,
+        runtime=workload.model.runtime,
         images=workload.model.images,
         store=str(inputs.store),
         profile=inputs.profile,

@@ -29,11 +29,11 @@ def test_accuracy_payload_and_exactness_over_the_whole_sample() -> None:
         pixels, label = sample.pixels(index), sample.label(index)
         uncompressed.append(model.predict_local(pixels) == label)
         features = model.head(pixels, option)
-        payload = model.encode(features, option)
-        symbols = model.unpack(payload, option)
+        payload = model.encode(features, option, index)
+        symbols = model.unpack(payload, option, index)
         assert np.array_equal(symbols, model.symbols(features, option))
         assert len(payload) <= coder.cross_entropy_bits(symbols) / 8 + 8 + HEADER_BYTES
-        compressed.append(model.tail(model.decode(payload, option), option) == label)
+        compressed.append(model.tail(model.decode(payload, option, index), option) == label)
         sizes.append(len(payload))
     assert np.mean(uncompressed) >= 0.90
     assert np.mean(compressed) >= np.mean(uncompressed) - 0.06

@@ -34,9 +34,9 @@ def test_prepared_payloads_and_predictions_are_those_of_the_single_stages(
     for one in prepared:
         photograph = sample.jpeg(one.image) if one.option == JPEG else sample.pixels(one.image)
         features = model.head(photograph, one.option)
-        payload = model.encode(features, one.option)
+        payload = model.encode(features, one.option, one.image)
         assert payload == one.payload
-        answer = features if one.option == LOCAL else model.decode(payload, one.option)
+        answer = features if one.option == LOCAL else model.decode(payload, one.option, one.image)
         assert model.tail(answer, one.option) == one.predicted
 
 
@@ -57,20 +57,22 @@ def test_every_point_decodes_to_the_symbols_that_were_encoded(model: SplitModel,
         symbols = model.symbols(features, option)
         assert option.point is not None
         assert symbols.shape[0] == option.point.kept_channels and symbols.max() < 1 << option.point.bits
-        assert np.array_equal(model.unpack(model.encode(features, option), option), symbols)
+        assert np.array_equal(model.unpack(model.encode(features, option, 11), option, 11), symbols)
 
 
 def test_damaged_and_foreign_payloads_are_refused(model: SplitModel, sample: Photographs) -> None:
     options = points(model)
-    payloads = {option: model.encode(model.head(sample.pixels(3), option), option) for option in options}
+    payloads = {option: model.encode(model.head(sample.pixels(3), option), option, 3) for option in options}
     for option, other in zip(options, options[1:] + options[:1], strict=True):
         with pytest.raises(PayloadError):
-            model.decode(payloads[other], option)
+            model.decode(payloads[other], option, 3)
+        with pytest.raises(PayloadError, match="photograph 3"):
+            model.decode(payloads[option], option, 4)
         with pytest.raises(PayloadError):
-            model.decode(payloads[option][:-1] + bytes([payloads[option][-1] ^ 1]), option)
+            model.decode(payloads[option][:-1] + bytes([payloads[option][-1] ^ 1]), option, 3)
     for option, payload in ((RAW, b"short"), (JPEG, b"no JPEG"), (JPEG, sample.jpeg(3)[:300])):
         with pytest.raises(PayloadError):
-            model.decode(payload, option)
+            model.decode(payload, option, 3)
 
 
 def test_the_network_after_saving_is_the_one_before(model: SplitModel, sample: Photographs) -> None:

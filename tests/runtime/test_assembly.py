@@ -34,10 +34,10 @@ def run(running: Running, policy: str, options: dict[str, object]) -> list[Ledge
     from testbed.aecnn.inference import load_model
     from testbed.aecnn.photographs import open_photographs
 
-    profile, photographs = load_model().profile, open_photographs("sample")
-    folder = payload_store.folder_for(profile.checkpoint, "sample")
+    model, photographs = load_model(), open_photographs("sample")
+    folder = payload_store.folder_for(model.fingerprint, "sample")
     if missing := payload_store.missing(folder, IMAGES):
-        payload_store.prepare(folder, "default", "sample", missing, lambda _: None)
+        payload_store.prepare(folder, "default", "onnx", "sample", missing, lambda _: None)
     jobs = tuple(Job(number, "dev1", IMAGES[number % len(IMAGES)], 0.15 * number, 1.0) for number in range(20))
     spec = RunSpec(
         topology=running.topology,
@@ -45,7 +45,7 @@ def run(running: Running, policy: str, options: dict[str, object]) -> list[Ledge
         checkpoint="default",
         images="sample",
         store=str(folder),
-        profile=profile,
+        profile=model.profile,
         labels={image: photographs.label(image) for image in IMAGES},
         policy=policy,
         options=options,
@@ -143,7 +143,7 @@ def test_predictions_are_the_models(running: Running) -> None:
     answered = [row for row in rows if row.completion_ms]
     assert len(answered) > 10
     for row in answered:
-        payload = model.encode(model.head(photographs.pixels(row.image), option), option)
+        payload = model.encode(model.head(photographs.pixels(row.image), option), option, row.image)
         assert row.payload_bytes == len(payload)
-        assert row.predicted == model.tail(model.decode(payload, option), option)
+        assert row.predicted == model.tail(model.decode(payload, option, row.image), option)
         assert row.label == photographs.label(row.image)

@@ -4,6 +4,9 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
+from testbed.documents.resolved import RuntimeName
 from testbed.jobs.decision import LOCAL, Kind
 from testbed.runtime import payload_store
 from testbed.runtime.payload_store import PayloadStore
@@ -13,11 +16,14 @@ import sys
 from pathlib import Path
 from testbed.runtime import payload_store
 if __name__ == "__main__":
-    payload_store.prepare(Path(sys.argv[1]), "default", "sample", range(400), lambda done: print(done, flush=True))
+    payload_store.prepare(
+        Path(sys.argv[1]), "default", "onnx", "sample", range(400), lambda done: print(done, flush=True)
+    )
 """
 
 
-def test_what_is_prepared_is_what_the_stages_give(tmp_path: Path) -> None:
+@pytest.mark.parametrize("runtime", ["onnx", "torch"])
+def test_what_is_prepared_is_what_the_stages_give(tmp_path: Path, runtime: RuntimeName) -> None:
     import torch
 
     from testbed.aecnn.inference import load_model
@@ -26,19 +32,19 @@ def test_what_is_prepared_is_what_the_stages_give(tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     told: list[float] = []
-    payload_store.prepare(tmp_path, "default", "sample", [3, 5], told.append)
+    payload_store.prepare(tmp_path, "default", runtime, "sample", [3, 5], told.append)
     assert told[-1] == 1
     assert payload_store.missing(tmp_path, [3, 4, 5]) == [4]
     store = PayloadStore.read(tmp_path, [5])
-    model, photographs = load_model(), open_photographs("sample")
+    model, photographs = load_model("default", runtime), open_photographs("sample")
     pixels = photographs.pixels(5)
     for option in model.options:
         stored = store[5, option]
         assert stored.predicted == model.predict_local(pixels) or option.kind is Kind.SPLIT
         if option.kind is Kind.SPLIT:
-            payload = model.encode(model.head(pixels, option), option)
+            payload = model.encode(model.head(pixels, option), option, 5)
             assert payload == stored.payload
-            assert model.tail(model.decode(payload, option), option) == stored.predicted
+            assert model.tail(model.decode(payload, option, 5), option) == stored.predicted
     assert store[5, LOCAL].payload == b""
     assert (3, LOCAL) not in store
     torch.set_num_threads(threads)
