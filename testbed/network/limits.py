@@ -81,6 +81,13 @@ def limited_group(ownership: Ownership, topology: ResolvedTopology, node: str) -
     return LimitedGroup(tuple(paths))
 
 
+def enter_limits(topology: ResolvedTopology, node: str) -> None:
+    """Holds the calling process to the limits of a node of a testbed that is up, if it has any; raises as
+    `limited_group` does."""
+    if (found := topology.edges.get(node) or topology.devices.get(node)) and found.limits != Limits():
+        limited_group(Ownership.open(topology.name), topology, node).enter(os.getpid())
+
+
 def _needed(limits: Limits) -> list[str]:
     return [
         controller for controller, value in (("memory", limits.memory_bytes), ("cpu", limits.cpus)) if value is not None

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from testbed.documents.resolved import Event, LinkChange, ResolvedTopology
+from testbed.documents.resolved import Event, Limits, LinkChange, ResolvedTopology
 from testbed.jobs.ledger import LedgerRow
 from testbed.network.certify import CertificateEntry
 from testbed.network.counters import Carried, Direction
@@ -246,10 +246,12 @@ class Assembly:
 
 
 def _hosts(topology: ResolvedTopology) -> dict[str, list[str]]:
-    """The device actors' names, and the devices of each."""
-    devices = list(topology.devices)
+    """The device actors' names, and the devices of each; one with limits has an actor of its own, which keeps them."""
+    alone = [name for name, device in topology.devices.items() if device.limits != Limits()]
+    devices = [name for name, device in topology.devices.items() if device.limits == Limits()]
     firsts = range(0, len(devices), DEVICES_PER_ACTOR)
-    return {f"devices-{index}": devices[first : first + DEVICES_PER_ACTOR] for index, first in enumerate(firsts)}
+    shares = [devices[first : first + DEVICES_PER_ACTOR] for first in firsts] + [[name] for name in alone]
+    return {f"devices-{index}": share for index, share in enumerate(shares)}
 
 
 def _first_line(error: Exception) -> str:

@@ -13,6 +13,7 @@ from testbed.jobs.job import Job
 from testbed.jobs.ledger import LedgerRow
 from testbed.jobs.profile import Profile
 from testbed.network.addressing import addressing
+from testbed.network.limits import enter_limits
 from testbed.offloading.policy import make_policy
 from testbed.runtime import paths
 from testbed.runtime.alarm import Alarm
@@ -33,6 +34,8 @@ class DeviceActor:
     def __init__(self, names: list[str], topology: bytes, board: str) -> None:
         self._names = names
         self._topology = msgspec.msgpack.decode(topology, type=ResolvedTopology)
+        for name in names:  # one that has any is alone here
+            enter_limits(self._topology, name)
         self._plan = addressing(self._topology)
         self._board = Board(Path(board), self._topology)
         self._run: RunSpec | None = None

@@ -10,6 +10,7 @@ import msgspec
 
 from testbed.documents.resolved import ResolvedTopology
 from testbed.network.addressing import addressing
+from testbed.network.limits import enter_limits
 from testbed.runtime import paths, power, sockets
 from testbed.runtime.alarm import Alarm
 from testbed.runtime.board import Board
@@ -25,6 +26,7 @@ class EdgeActor:
     def __init__(self, name: str, address: NodeAddress, topology: bytes, board: str) -> None:
         self._name, self._address = name, address
         self._topology = msgspec.msgpack.decode(topology, type=ResolvedTopology)
+        enter_limits(self._topology, name)
         self._board = Board(Path(board), self._topology)
         self._devices = _devices(self._topology, name)
         self._run: RunSpec | None = None

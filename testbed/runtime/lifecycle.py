@@ -13,6 +13,7 @@ import psutil
 from testbed.cluster import ray_head
 from testbed.documents.resolved import ResolvedTopology
 from testbed.network.certify import CertificateEntry
+from testbed.network.diagnosis import require
 from testbed.network.ownership import Ownership, resolve_name
 from testbed.network.shape import Shaping
 from testbed.network.state import read_state
@@ -44,6 +45,7 @@ def brought_up(topology: ResolvedTopology, shaping: Shaping, *, keep: bool, tell
     Raises:
         NetworkError, RayError, AssemblyError: it could not be brought up; nothing is left of it.
     """
+    require(topology)
     ownership = Ownership.create(topology.name)
     done = False
     try:
