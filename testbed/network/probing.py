@@ -16,7 +16,7 @@ from testbed.network.shape import MTU, queue_bytes
 LONE_SIZE = 40
 """IP bytes of the lone packets that measure delay, and of those that measure loss."""
 _CPUS = min(4, os.cpu_count() or 1)
-_LONE_RATE = 400.0 * _CPUS
+_LONE_RATE = 600.0 * _CPUS
 _TRAIN_RATE = 4000.0 * _CPUS
 _LOSS_RATE = 8000.0 * _CPUS
 """Packets a second, over all links at once: the machine must not become the bottleneck."""
@@ -167,7 +167,7 @@ def _all_trains(
         for place, number in enumerate(wave):
             size, count, at_once, _, every_s = shapes[number]
             serial_s = size * 8 / directions[number].bandwidth_bps
-            usual = 40 if count * serial_s < 0.010 else 24 if directions[number].link.jitter_s else 12
+            usual = 40 if count * serial_s < 0.010 else 16 if directions[number].link.jitter_s else 12
             trains = round(effort * usual) if count else 0
             start_s = at_s + every_s * place / len(wave)
             together = max(1, min(int(0.002 / serial_s), at_once // 2))  # a sender cannot sleep for microseconds
