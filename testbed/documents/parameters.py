@@ -76,6 +76,6 @@ def too_much_under_way(changes: Iterable[LinkChange]) -> str | None:
     if under_way <= MAX_UNDER_WAY:
         return None
     return (
-        f"has {under_way / MAX_UNDER_WAY:.3g} GiB under way (bandwidth times delay and jitter), at most 1 GiB is"
+        f"has {under_way / MAX_UNDER_WAY:.4g} GiB under way (bandwidth times delay and jitter), at most 1 GiB is"
         " possible: lower one of them"
     )

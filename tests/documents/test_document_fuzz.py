@@ -3,6 +3,7 @@
 import contextlib
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 from hypothesis import HealthCheck, example, given, settings
@@ -11,6 +12,7 @@ from strategies import MAHIMAHI, Written, csv_traces, topologies
 
 from testbed.documents.errors import DocumentErrors
 from testbed.documents.events import resolve_events
+from testbed.documents.json_schema import json_schema
 from testbed.documents.loading import load_topology, parse_topology, parse_workload
 from testbed.documents.located import Source
 from testbed.documents.resolve import resolve
@@ -18,6 +20,7 @@ from testbed.documents.topology import Topology
 from testbed.documents.traces import parse_trace
 
 ROOT = Path(__file__).parents[2]
+SCHEMA = jsonschema.Draft202012Validator(json_schema(Topology))
 BESIDE = ROOT / "topologies"
 STAR = resolve(load_topology(ROOT / "topologies" / "star.yaml"))
 SHIPPED = [
@@ -144,6 +147,7 @@ def test_a_shipped_file_with_any_value_anywhere(text, data):
 @given(topologies())
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_every_valid_topology_is_accepted_and_survives_being_written(tmp_path_factory, written):
+    SCHEMA.validate(written.document)
     loaded = load_topology(written.save(tmp_path_factory.mktemp("drawn")))
     resolved = resolve(loaded)
     assert set(resolved.devices) and len(set(resolved.channels)) == len(resolved.channels)

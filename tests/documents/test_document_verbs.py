@@ -45,6 +45,13 @@ def test_errors_of_all_files_are_told_on_stderr_one_a_line(call):
     assert all(any(line.startswith(file) for file in files) for line in lines)
 
 
+def test_a_trace_that_is_wrong_is_told_with_its_own_line(call):
+    result = call("validate", "tests/documents/errors/traces.yaml", "topologies/traced.yaml")
+    assert result.exit_code == 2
+    assert result.stdout == "topologies/traced.yaml: ok (topology, 4 devices, 1 edge, 5 links)\n"
+    assert "tests/documents/errors/traces/rows.csv:5:5: bandwidth_bps: 'fast' is not a number" in result.stderr
+
+
 def test_a_workload_is_checked_against_the_one_topology_beside_it(call):
     workload = "tests/documents/errors/workload_meets_topology.yaml"
     alone, beside = call("validate", workload), call("validate", workload, "topologies/star.yaml")

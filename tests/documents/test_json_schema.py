@@ -23,14 +23,26 @@ def test_shipped_files_are_valid(path):
 
 
 @pytest.mark.parametrize(
-    "name", ["bare_numbers", "wrong_units", "unknown_fields", "missing_fields", "wrong_types", "bad_names"]
+    "name",
+    [
+        "bare_numbers",
+        "wrong_units",
+        "unknown_fields",
+        "missing_fields",
+        "wrong_types",
+        "bad_names",
+        "channels",
+        "nodes",
+    ],
 )
 def test_broken_topologies_are_invalid(name):
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(yaml.safe_load((ERRORS / f"{name}.yaml").read_text()), json_schema(Topology))
 
 
-@pytest.mark.parametrize("name", ["workload_fields", "workload_policies", "workload_policy_wrong"])
+@pytest.mark.parametrize(
+    "name", ["workload_fields", "workload_policies", "workload_policy_wrong", "workload_impossible_events"]
+)
 def test_broken_workloads_are_invalid(name):
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(yaml.safe_load((ERRORS / f"{name}.yaml").read_text()), json_schema(Workload))
