@@ -21,15 +21,35 @@ RUDE = [
     b"\0",
     b"set",
     b"set 0 0",
-    b"set 99999 0 1 1 1 0 1",
-    b"set -1 0 1 1 1 0 1",
-    b"set 0 2 1e6 0 0 0 1000",
-    b"set 0 0 nan 0 0 0 1000",
-    b"set 0 0 inf 0 0 0 1000",
-    b"set 0 0 -5 0 0 0 1000",
-    b"set 0 0 1e6 -1 0 0 1000",
-    b"set 0 0 1e6 0 0 1.5 1000",
-    b"set 0 0 1e6 0 0 0 1000 and more",
+    b"set 99999 0 1 1 1 0 0 1",
+    b"set -1 0 1 1 1 0 0 1",
+    b"set 0 2 1e6 0 0 0 0 1000",
+    b"set 0 0 nan 0 0 0 0 1000",
+    b"set 0 0 inf 0 0 0 0 1000",
+    b"set 0 0 -5 0 0 0 0 1000",
+    b"set 0 0 1e6 -1 0 0 0 1000",
+    b"set 0 0 1e6 0 0 1.5 0 1000",
+    b"set 0 0 1e6 0 0 nan 0 1000",
+    b"set 0 0 1e6 0 0 0.1 0.5 1000",
+    b"set 0 0 1e6 0 0 0.1 nan 1000",
+    b"set 0 0 1e6 0 0 0.9 2 1000",
+    b"set 0 0 1e6 0 0 0 0 1000 and more",
+    b"air",
+    b"air 0 0 1e6",  # it is in use
+    b"air 9 0 1e6",
+    b"air 0 -1 1e6",
+    b"air 0 99999 1e6",
+    b"air 0 1 nan",
+    b"plan",
+    b"plan x",
+    b"plan " + bytes(71),
+    b"plan " + bytes(72),  # no rate
+    b"plan " + b"\xff" * 72,
+    b"plan " + b"\x7f" * 72 * 5,
+    b"plan " + bytes(65_536),
+    b"done now",
+    b"done\0",
+    b"cancel all",
     b"get 12345678901234567890",
     b"get x",
     b"add 7 0 eth0 0 eth0 1",
@@ -62,7 +82,7 @@ def test_rudeness_is_answered_with_errors_and_changes_nothing(built: Callable[..
         hanging.append(client)
     for client in hanging:
         client.close()
-    assert network.readings() == before
+    assert network.readings() == before and network.applied() == []
     again = RelayLinks(network.ownership, start=False)
     assert again.realtime
     again.close()
