@@ -148,7 +148,7 @@ def _loss(link: LinkParameters) -> float | Loss:
             f"a loss of {link.loss:.6g} in bursts of {link.burst:g} packets is out of range:"
             f" bursts of 1 packet and more, and a loss of at most {most:.6g} are allowed"
         )
-    return Loss(link.loss / (link.burst * (1.0 - link.loss)), 1.0 / link.burst)
+    return Loss(min(link.loss / (link.burst * (1.0 - link.loss)), 1.0), 1.0 / link.burst)  # may round to more
 
 
 def read_back(queue: Qdisc | None, serve: Qdisc | None, fly: Qdisc | None) -> LinkParameters | None:
