@@ -51,9 +51,10 @@ class GilbertElliott(Model):
 def impossible_bursts(loss: float, burst: float) -> str | None:
     """Why packets cannot be lost at this mean rate in bursts of this mean length; None if they can.
 
-    The bad state is left with probability 1 / L; for a mean loss of p it must be entered with p / (L (1 - p)).
+    The bad state is left with probability 1 / L; for a mean loss of p it must be entered with p / (L (1 - p)), which
+    is no probability unless p is at most L / (L + 1).
     """
-    if loss <= burst * (1 - loss):
+    if loss <= burst / (burst + 1):
         return None
     most = LOSS.write(round(burst / (burst + 1), 6))
     return (

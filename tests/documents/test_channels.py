@@ -118,6 +118,11 @@ def test_bursts_are_possible_up_to_the_loss_at_which_one_packet_passes_between_t
     assert "cannot come in bursts" in refused({"bandwidth": "1 Mbit/s", "channel": channel})
 
 
+@pytest.mark.parametrize(("loss", "burst"), [("50 %", 1), ("80 %", 4), ("90 %", 9), ("75 %", 3)])
+def test_the_highest_loss_of_bursts_is_possible(loss, burst):
+    assert topology({"bandwidth": "1 Mbit/s", "channel": {**BURSTS, "loss": loss, "burst": burst}})
+
+
 def test_bursts_of_every_packet_are_impossible():
     channel = {**BURSTS, "loss": "100 %", "burst": 1000}
     assert "cannot come in bursts" in refused({"bandwidth": "1 Mbit/s", "channel": channel})
