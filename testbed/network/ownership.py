@@ -21,7 +21,7 @@ from testbed.network import cgroup
 from testbed.network.errors import AlreadyUpError, AmbiguousError, BusyError, NetworkError, NotRootError, NotUpError
 from testbed.network.native import program
 from testbed.network.processes import Process, is_alive, process, with_descendants
-from testbed.network.undo import UndoReport, groups_in, processes_in, undo
+from testbed.network.undo import UndoReport, groups_in, processes_in, this_boot, undo
 
 RUN_FOLDER = Path("/run/testbed")
 LOCAL = "local"
@@ -59,6 +59,7 @@ class Ownership:
             own.release()
             raise AlreadyUpError(f"testbed {name!r} is up already: take it down first (testbed down {name})")
         own.journal.touch(mode=0o600)
+        own.record("boot", id=this_boot())
         if own.group:
             own.record("cgroup", path=str(own.group))
             own.group.mkdir(exist_ok=True)

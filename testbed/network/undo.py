@@ -28,9 +28,17 @@ class UndoReport(msgspec.Struct):
     failures: list[str] = []
 
 
+def this_boot() -> str:
+    """What the kernel calls the time since the machine was started."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
 def processes_in(entries: list[dict[str, Any]]) -> dict[Process, str]:
-    """The processes that a journal names, with the names it gives them."""
-    found = {}
+    """The processes that a journal names, with the names it gives them; none if the machine was started anew since, for
+    pids and start times begin anew with it."""
+    found: dict[Process, str] = {}
+    if any(entry["kind"] == "boot" and entry.get("id") != this_boot() for entry in entries):
+        return found
     for entry in entries:
         match entry:
             case {"kind": "process", "pid": int(pid), "start": int(start)}:

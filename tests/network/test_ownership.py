@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ from testbed.network.errors import AlreadyUpError, BusyError, NotUpError
 from testbed.network.ownership import RUN_FOLDER, Ownership, names_up, resolve_name
 from testbed.network.processes import Process, is_alive, process
 from testbed.network.shape import Shaping
+from testbed.network.undo import this_boot
 
 pytestmark = pytest.mark.root
 
@@ -185,6 +188,92 @@ def test_a_line_cut_short_spoils_neither_what_came_before_nor_after(own: Ownersh
     assert {one.pid for one in both} == {first, second}
     assert own.undo().failures == []
     assert nothing_left(own, both)
+
+
+def test_a_journal_cut_anywhere_keeps_what_came_before_the_cut_and_what_is_written_after(own: Ownership) -> None:
+    own.record("file", path='/tmp/"quoted\\ \u00e9 {"kind":"file"}')
+    own.record_all({"kind": "namespace", "node": f"dev{number}"} for number in range(3))
+    pid = own.spawn(["sleep", "600"])
+    eventually(lambda: pid in {one.pid for one in recorded(own)})
+    whole, text = own.entries(), own.journal.read_bytes()
+    ends = [match.end() for match in re.finditer(rb"[^\n]+", text)]  # of the lines: their break may be cut away too
+    for cut in range(len(text) + 1):
+        own.journal.write_bytes(text[:cut])
+        own.record("namespace", node="later")
+        kept = sum(end <= cut for end in ends)
+        assert own.entries() == [*whole[:kept], {"kind": "namespace", "node": "later"}]
+    own.journal.write_bytes(text)
+
+
+@pytest.mark.parametrize("kept", ["nothing of it", "all but its end"])
+@pytest.mark.parametrize("kind", ["process", "namespace", "interface", "file"])
+def test_a_testbed_whose_journal_was_cut_short_is_undone_all_the_same(
+    fresh_name: Callable[[], str], strangers: Callable[[], bool], kind: str, kept: str
+) -> None:
+    own = Ownership.create(fresh_name())
+    if own.group is None:
+        own.undo()
+        pytest.skip("no cgroup can be made here: what the journal has lost cannot be found")
+    network = EmulatedNetwork.build(star(2, LinkParameters(10e6)), Shaping.RELAY, own)
+    own.spawn(["sleep", "600"])
+    everyone = set(own.processes())
+    text = own.journal.read_bytes()
+    line = re.search(rb'\{"kind":"' + kind.encode() + rb'"[^\n]*', text)
+    assert line and len(everyone) >= 6
+    own.journal.write_bytes(text[: line.start() if kept == "nothing of it" else line.end() - 1])
+    own.release()
+    assert Ownership.open(own.name).undo().failures == []
+    network.stop()
+    assert nothing_left(own, everyone)
+    assert strangers()
+
+
+def test_of_a_journal_from_before_the_machine_was_started_anew_nothing_is_ended(fresh_name: Callable[[], str]) -> None:
+    own = Ownership.create(fresh_name())
+    stranger = subprocess.Popen(["sleep", "600"])
+    try:
+        now_its = process(stranger.pid)
+        assert now_its
+        own.record("process", pid=now_its.pid, start=now_its.start, name="had the same pid and start time")
+        own.record("process", pid=4_000_000, start=1, name="gone")
+        own.record("namespace", node="dev1")
+        own.record("interface", node="dev1", name="eth0")
+        own.record("cgroup", path="/sys/fs/cgroup/testbed-gone:limits/node-dev1")
+        own.record("file", path=str(own.folder / "gone" / "board"))
+        assert set(own.processes()) == {now_its}  # it would be ended
+        own.journal.write_text(own.journal.read_text().replace(this_boot(), "01234567-89ab-cdef-0123-456789abcdef"))
+        assert own.processes() == {}
+        if own.group:
+            own.group.rmdir()
+        report = own.undo()
+        assert (report.processes, report.failures) == (0, [])
+        assert nothing_left(own, set()) and stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_testbeds_built_and_undone_side_by_side_keep_to_themselves(
+    fresh_name: Callable[[], str], strangers: Callable[[], bool]
+) -> None:
+    def build() -> tuple[Ownership, EmulatedNetwork]:
+        own = Ownership.create(fresh_name())
+        return own, EmulatedNetwork.build(star(3, LinkParameters(10e6)), Shaping.RELAY, own)
+
+    with ThreadPoolExecutor(3) as pool:
+        (first, first_network), (other, other_network), (stays, stays_network) = pool.map(lambda _: build(), range(3))
+        everyone, theirs = set(first.processes()) | set(other.processes()), set(stays.processes())
+        assert not everyone & theirs
+        reports = list(pool.map(Ownership.undo, (first, other)))
+    assert [report.failures for report in reports] == [[], []]
+    for network in (first_network, other_network):
+        network.stop()
+    assert nothing_left(first, everyone) and nothing_left(other, everyone) and strangers()
+    assert set(stays.processes()) == theirs
+    assert "1 received" in stays_network.mininet["dev1"].cmd("ping -c 1 -W 5", stays_network.address("edge1"))
+    stays_network.stop()
+    assert stays.undo().failures == []
+    assert nothing_left(stays, theirs)
 
 
 @pytest.mark.parametrize(
