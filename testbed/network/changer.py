@@ -22,7 +22,7 @@ _FORGET = 0xFFFFFFFF
 
 
 class Record(NamedTuple):
-    """What became of a planned change: when it was made, on the monotonic clock, and why not, if it was refused."""
+    """What became of a planned change: when it was made, on the monotonic clock, or before that why it was not."""
 
     number: int
     done_ns: int
@@ -42,8 +42,8 @@ class Changer:
     def plan(self, at_ns: int, number: int, requests: Sequence[tuple[int, Request]]) -> bytes:
         """A change for `send`: at an instant, what is to be asked of the kernel in which process's namespace."""
         parts: dict[int, bytes] = {}
-        for place, (pid, request) in enumerate(requests):
-            parts[pid] = parts.get(pid, b"") + request.message(place)
+        for pid, request in requests:
+            parts[pid] = parts.get(pid, b"") + request.message(number)
         body = b"".join(_PART.pack(pid, len(messages)) + messages for pid, messages in parts.items())
         return _CHANGE.pack(at_ns, number, len(body)) + body
 

@@ -148,7 +148,9 @@ class NetemLinks:
         """
         found, refused = [], []
         for number, done_ns, refusal in self._changer.done() if self._changer else []:
-            change = self._planned.pop(number)
+            change = self._planned.pop(number, None)
+            if change is None:
+                continue  # it was refused
             if refusal:
                 refused.append(f"{_named(change.wire, change.direction)} could not be changed: {refusal}")
             else:

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
-from testbed.network.errors import ShapingUnavailableError
+from testbed.documents.resolved import LinkParameters
+from testbed.network import rtnetlink, shape
+from testbed.network.errors import NetworkError, ShapingUnavailableError
 from testbed.network.namespace import call_in_new
+from testbed.network.rtnetlink import Route
 from testbed.network.shape import Shaping
 
 _TRIAL = (
     "link add trial type veth peer name other",
     "link add in-trial type ifb",
 )
-_SHAPED = (
-    "qdisc add dev trial root handle 1: stab overhead -14 linklayer ethernet htb default 1",
-    "class add dev trial parent 1: classid 1:1 htb rate 1mbit burst 1600 cburst 1600",
-    "qdisc add dev trial handle ffff: ingress",
-    "filter add dev trial parent ffff: protocol all prio 1 u32 match u32 0 0"
-    " action mirred egress redirect dev in-trial",
-    "qdisc add dev in-trial root netem rate 1mbit delay 1ms 0.1ms loss 1%",
-)
+_LINK = LinkParameters(1e6, 0.001, 0.0001, 0.01, burst=2.0)
 _MEND = "use --shaping relay, or a kernel with it (modprobe sch_netem; Debian: apt install linux-image-amd64)"
 
 
@@ -32,15 +29,34 @@ def netem_fault() -> str | None:
     """
 
     def attempt() -> str | None:
-        for program, lines in (("ip", _TRIAL), ("tc", _SHAPED)):
-            text = "\n".join(lines) + "\n"
-            done = subprocess.run([program, "-batch", "-"], input=text, capture_output=True, text=True, check=False)
-            if done.returncode != 0:
-                return " ".join((done.stderr or done.stdout).split()) or f"{program} failed without a word"
+        text = "\n".join(_TRIAL) + "\n"
+        done = subprocess.run(["ip", "-batch", "-"], input=text, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            return " ".join((done.stderr or done.stdout).split()) or "ip failed without a word"
+        trial, before = socket.if_nametoindex("trial"), socket.if_nametoindex("in-trial")
+        route = Route()
+        try:
+            route.apply(
+                [
+                    rtnetlink.htb_root(trial),
+                    *shape.queueing(trial, shape.own_queue("trial", _LINK), _LINK, new=True),
+                    rtnetlink.arriving_class(trial, "other", 1),
+                    rtnetlink.clsact(trial),
+                    rtnetlink.redirect(trial, rtnetlink.INGRESS, before),
+                    rtnetlink.redirect(trial, rtnetlink.EGRESS, before),
+                    shape.serving(before, _LINK, new=True),
+                    shape.flying(before, _LINK, None, new=True),
+                ]
+            )
+        except NetworkError as error:
+            return str(error)
+        finally:
+            route.close()
         return None
 
-    missing = [program for program in ("ip", "tc") if shutil.which(program) is None]
-    return f"the program {missing[0]} is missing (apt install iproute2)" if missing else call_in_new(attempt)
+    if shutil.which("ip") is None:
+        return "the program ip is missing (apt install iproute2)"
+    return call_in_new(attempt)
 
 
 def relay_fault() -> str | None:

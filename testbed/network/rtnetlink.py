@@ -229,7 +229,7 @@ class Route:
             while (said := self._received(wait=False)) is not None:
                 for kind, number, body in _messages(said):
                     if kind == 2:  # NLMSG_ERROR; what succeeds is not answered
-                        raise NetworkError(f"the kernel refused {some[number].words}: {refusal(body)}")
+                        raise NetworkError(f"the kernel refused {some[number].words!r}: {refusal(body)}")
 
     def qdiscs(self) -> dict[tuple[int, int], Qdisc]:
         """The queueing disciplines of all interfaces, by the interface's number and the parent."""

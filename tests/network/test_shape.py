@@ -1,4 +1,4 @@
-"""Link parameters to tc commands and back, without touching a kernel."""
+"""Link parameters to traffic control and back, without touching a kernel."""
 
 from __future__ import annotations
 
@@ -7,37 +7,52 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from testbed.documents.resolved import LinkParameters
-from testbed.network import shape
+from testbed.network import rtnetlink, shape
+from testbed.network.errors import NetworkError
+from testbed.network.rtnetlink import Loss, Qdisc, Request, attributes, netem_told
 
 LINK = LinkParameters(bandwidth_bps=10e6, delay_s=0.005, jitter_s=0.001, loss=0.005)
 
 
-def test_sending_end_holds_the_queue_and_paces() -> None:
-    assert shape.sending("eth0", LINK) == [
-        "qdisc add dev eth0 root handle 1: stab overhead -14 linklayer ethernet htb default 1",
-        "class add dev eth0 parent 1: classid 1:1 htb rate 10000000bit burst 6250 cburst 6250 quantum 1514",
-        "qdisc add dev eth0 parent 1:1 handle 10: bfifo limit 71786",
-    ]
+def options(request: Request) -> bytes:
+    """What a request says of the kind that it names."""
+    return attributes(request.body[20:])[2]
 
 
-def test_receiving_end_serialises_delays_and_loses() -> None:
-    netem, ingress, redirect = shape.receiving("eth0", LINK)
-    assert netem == (
-        "qdisc add dev in-eth0 root handle 1: stab overhead -14 linklayer ethernet"
-        " netem limit 1268 rate 10000000bit delay 5000.000us 1000.000us loss random 0.5%"
-    )
-    assert ingress == "qdisc add dev eth0 handle ffff: ingress"
-    assert redirect.endswith("action mirred egress redirect dev in-eth0")
+def as_the_kernel_tells(link: LinkParameters, total_bps: float | None = None) -> tuple[Qdisc, Qdisc, Qdisc]:
+    """A kernel tells options in the words in which it is told them."""
+    queue = shape.queueing(1, shape.own_queue("eth0", link), link, new=True)[1]
+    told = (("bfifo", queue), ("netem", shape.serving(2, link, new=True)))
+    flying = shape.flying(2, link, total_bps, new=True)
+    found = [Qdisc(kind, 0, 0, options(request), 0, 0, 0) for kind, request in (*told, ("netem", flying))]
+    return found[0], found[1], found[2]
 
 
-def test_what_is_zero_is_left_out() -> None:
-    assert shape.receiving("eth0", LinkParameters(1e6))[0].endswith("rate 1000000bit")
+def test_a_class_has_rates_in_bytes_and_buffers_in_ticks() -> None:
+    request, _ = shape.queueing(7, shape.own_queue("eth0", LINK), LINK, new=True)
+    words = attributes(options(request))[1]
+    rate, ceil = (int.from_bytes(words[at : at + 4], "little") for at in (8, 20))
+    buffer, cbuffer, quantum = (int.from_bytes(words[at : at + 4], "little") for at in (24, 28, 32))
+    assert (rate, ceil, quantum) == (1_250_000, 1_250_000, 1514)
+    assert buffer == cbuffer == 5_000_000 // 64  # 5 ms, in ticks of 64 ns
+
+
+def test_the_first_netem_serves_and_the_second_delays_and_loses() -> None:
+    _, serve, fly = (netem_told(one.options) if one.kind == "netem" else None for one in as_the_kernel_tells(LINK))
+    assert serve is not None and fly is not None
+    assert serve == rtnetlink.Delay(10e6)
+    assert fly[1:3] == (0.005, 0.001)
+    assert fly.loss == pytest.approx(0.005)
+    assert fly.rate_bps > 1e10  # to keep the order, not to serve
 
 
 def test_changes_never_delete_or_add() -> None:
-    commands = shape.sending_changed("eth0", LINK) + shape.receiving_changed("eth0", LINK)
-    assert [command.split()[1] for command in commands] == ["change"] * 3
-    assert "stab overhead -14" in commands[2]  # without it the kernel would count Ethernet bytes from now on
+    queue = shape.own_queue("eth0", LINK)
+    changes = [*shape.queueing(1, queue, LINK, new=False), shape.serving(2, LINK, new=False)]
+    changes.append(shape.flying(2, LINK, None, new=False))
+    assert {request.kind for request in changes} == {rtnetlink.QDISC, rtnetlink.CLASS}
+    assert {request.flags for request in changes} == {0}
+    assert 8 in attributes(changes[2].body[20:])  # without its size table the kernel would count frames from now on
 
 
 def test_queue_is_what_was_given_or_bandwidth_times_delay_and_a_burst() -> None:
@@ -45,30 +60,42 @@ def test_queue_is_what_was_given_or_bandwidth_times_delay_and_a_burst() -> None:
     assert shape.queue_bytes(LinkParameters(8e6, 0.1, queue_bytes=3000)) == 3000
 
 
-@given(bandwidth_bps=st.floats(1e3, 1e10), delay_s=st.floats(0, 10), jitter_s=st.floats(0, 1))
-def test_netem_never_drops_for_want_of_room(bandwidth_bps: float, delay_s: float, jitter_s: float) -> None:
-    words = shape.receiving("eth0", LinkParameters(bandwidth_bps, delay_s, jitter_s))[0].split()
-    smallest_packets_in_flight = bandwidth_bps * (delay_s + jitter_s) / 8 / 28
-    assert int(words[words.index("limit") + 1]) > smallest_packets_in_flight
+@given(loss=st.floats(0.001, 0.5), burst=st.floats(1, 50))
+def test_a_loss_model_has_the_mean_and_the_burst_that_were_asked(loss: float, burst: float) -> None:
+    link = LinkParameters(1e6, loss=loss, burst=burst)
+    model = netem_told(as_the_kernel_tells(link)[2].options).loss
+    assert isinstance(model, Loss)
+    assert model.p / (model.p + model.r) == pytest.approx(loss, abs=1e-6)  # the part of the time that is bad
+    assert 1 / model.r == pytest.approx(burst, rel=1e-6)  # how long it stays so
 
 
-def as_the_kernel_tells(link: LinkParameters) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
-    sending: list[dict[str, object]] = [
-        {"kind": "htb", "handle": "1:", "options": {}},
-        {"kind": "bfifo", "handle": "10:", "options": {"limit": f"{shape.queue_bytes(link)}b"}},
-    ]
-    options = {
-        "rate": {"rate": int(link.bandwidth_bps) // 8},
-        "delay": {"delay": link.delay_s, "jitter": link.jitter_s, "correlation": 0},
-        "loss-random": {"loss": link.loss, "correlation": 0},
-    }
-    return sending, [{"kind": "netem", "handle": "1:", "options": options}]
+@pytest.mark.parametrize(("loss", "burst"), [(0.6, 1.0), (0.1, 0.5), (1.0, 5.0)])
+def test_losses_that_cannot_be_are_refused(loss: float, burst: float) -> None:
+    with pytest.raises(NetworkError, match="out of range"):
+        shape.flying(1, LinkParameters(1e6, loss=loss, burst=burst), None, new=True)
 
 
-def test_what_was_asked_is_read_back_as_such() -> None:
-    found = shape.read_back(*as_the_kernel_tells(LINK))
+@pytest.mark.parametrize("loss", [-0.1, 1.1])
+def test_a_probability_that_is_none_is_refused(loss: float) -> None:
+    with pytest.raises(NetworkError, match="out of range"):
+        shape.flying(1, LinkParameters(1e6, loss=loss), None, new=True)
+
+
+def test_queues_in_the_air_have_their_part_and_may_have_all() -> None:
+    up = shape.air_queue(3, up=True, link=LINK, total_bps=40e6, links=4)
+    down = shape.air_queue(3, up=False, link=LINK, total_bps=40e6, links=4)
+    assert (up.rate_bps, up.ceil_bps) == (5e6, 40e6)
+    assert (down.rate_bps, down.ceil_bps) == (5e6, 10e6)  # nothing else holds it to the link's rate
+    assert up.minor != down.minor
+
+
+@pytest.mark.parametrize("total_bps", [None, 30e6])
+@pytest.mark.parametrize("burst", [None, 4.0])
+def test_what_was_asked_is_read_back_as_such(burst: float | None, total_bps: float | None) -> None:
+    link = LinkParameters(10e6, 0.005, 0.001, 0.005, burst=burst)
+    found = shape.read_back(*as_the_kernel_tells(link, total_bps))
     assert found is not None
-    assert shape.difference(found, LINK) is None
+    assert shape.difference(found, link) is None
 
 
 @pytest.mark.parametrize(
@@ -78,6 +105,7 @@ def test_what_was_asked_is_read_back_as_such() -> None:
         (LinkParameters(10e6, 0.004, 0.001, 0.005, 71786), "delay"),
         (LinkParameters(10e6, 0.005, 0.002, 0.005), "jitter"),
         (LinkParameters(10e6, 0.005, 0.001, 0.05), "loss"),
+        (LinkParameters(10e6, 0.005, 0.001, 0.005, burst=3.0), "burst"),
         (LinkParameters(10e6, 0.005, 0.001, 0.005, 1000), "queue"),
     ],
 )
@@ -88,5 +116,6 @@ def test_what_differs_is_named(other: LinkParameters, what: str) -> None:
 
 
 def test_an_interface_without_netem_is_not_shaped() -> None:
-    sending, _ = as_the_kernel_tells(LINK)
-    assert shape.read_back(sending, [{"kind": "pfifo_fast", "options": {}}]) is None
+    queue, serve, _ = as_the_kernel_tells(LINK)
+    assert shape.read_back(queue, serve, None) is None
+    assert shape.read_back(queue, Qdisc("pfifo_fast", 0, 0, b"", 0, 0, 0), serve) is None

@@ -5,8 +5,10 @@
  * A change is int64 AT, uint32 NUMBER, uint32 LENGTH and so many bytes of parts; a part is uint32 PID, uint32 LENGTH and so
  * many bytes of messages for NETLINK_ROUTE, which are sent in the network namespace of that process. What one instant has
  * is done in the order in which it came. NUMBER 0xffffffff forgets all that waits.
- * A record is int64 DONE, uint32 NUMBER, uint16 ERROR, uint16 LENGTH and so many bytes of the kernel's words. Forgetting
- * has one too, behind those of all that was done before. Times are of CLOCK_MONOTONIC, in ns; all is in native order.
+ * A record is int64 DONE, uint32 NUMBER, uint16 ERROR, uint16 LENGTH and so many bytes of the kernel's words. A refused
+ * change has one for each refusal, before that which says when it was done. Forgetting has one too, behind those of all
+ * that was done before. The messages bear the number of their change. Times are of CLOCK_MONOTONIC, in ns; all is in
+ * native order.
  *
  * It ends with its input. SCHED_FIFO where permitted, so that a busy machine does not make changes late; not on a single
  * processor, where it would keep the kernel from moving packets.
@@ -21,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -28,7 +31,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LONGEST = 1 << 16, WORDS = 200 };
+enum { LONGEST = 1 << 16 };
 static const uint32_t FORGET = 0xffffffff;
 
 struct header {
@@ -57,11 +60,17 @@ struct place {
 	int socket;
 };
 
+struct text {
+	char *bytes;
+	size_t size, room;
+};
+
 static struct change *heap;
 static struct place *places;
-static size_t heap_size, heap_room, place_count, out_size, out_room;
-static char *out;
+static size_t heap_size, heap_room, place_count;
+static struct text fresh, out; /* records: whose refusals may still be unread, and ready to be written */
 static uint64_t count;
+static int answering;
 
 static int64_t now_ns(void)
 {
@@ -136,69 +145,65 @@ static int socket_at(uint32_t pid)
 		return -1;
 	setsockopt(made, SOL_NETLINK, NETLINK_CAP_ACK, &one, sizeof one);
 	setsockopt(made, SOL_NETLINK, NETLINK_EXT_ACK, &one, sizeof one);
+	epoll_ctl(answering, EPOLL_CTL_ADD, made, &(struct epoll_event){.events = EPOLLIN, .data.fd = made});
 	places = resized(places, (place_count + 1) * sizeof *places);
 	places[place_count++] = (struct place){pid, made};
 	return made;
 }
 
-/* What the kernel answers, which is nothing where all went well; the first refusal is kept. */
-static int refused(int from, char *words)
+static void add(struct text *to, struct record record, const char *words)
+{
+	if (to->size + sizeof record + record.length > to->room)
+		to->bytes = resized(to->bytes, to->room = 2 * (to->size + sizeof record + record.length));
+	memcpy(to->bytes + to->size, &record, sizeof record);
+	memcpy(to->bytes + to->size + sizeof record, words, record.length);
+	to->size += sizeof record + record.length;
+}
+
+/* Tells what the kernel has refused: it answers nothing else, and names the change by the number of the message. */
+static void tell_refusals(int from)
 {
 	union {
 		struct nlmsghdr header;
 		char bytes[8192];
 	} answer;
-	int error = 0;
 	for (ssize_t got; (got = recv(from, &answer, sizeof answer, MSG_DONTWAIT)) > 0;) {
 		unsigned left = got;
 		for (struct nlmsghdr *message = &answer.header; NLMSG_OK(message, left); message = NLMSG_NEXT(message, left)) {
 			struct nlmsgerr *said = NLMSG_DATA(message);
-			if (message->nlmsg_type != NLMSG_ERROR || said->error == 0 || error)
+			if (message->nlmsg_type != NLMSG_ERROR || said->error == 0)
 				continue;
-			error = -said->error;
-			char *end = (char *)message + message->nlmsg_len, *at = (char *)(said + 1);
+			struct record record = {0, message->nlmsg_seq, -said->error, 0};
+			char *end = (char *)message + message->nlmsg_len, *at = (char *)(said + 1), *words = at;
 			while (message->nlmsg_flags & NLM_F_ACK_TLVS && at + NLA_HDRLEN <= end) {
 				struct nlattr *attribute = (struct nlattr *)at;
 				if (attribute->nla_len < NLA_HDRLEN || at + attribute->nla_len > end)
 					break;
-				if (attribute->nla_type == NLMSGERR_ATTR_MSG)
-					snprintf(words, WORDS, "%.*s", attribute->nla_len - NLA_HDRLEN, at + NLA_HDRLEN);
+				if (attribute->nla_type == NLMSGERR_ATTR_MSG) {
+					words = at + NLA_HDRLEN;
+					record.length = strnlen(words, attribute->nla_len - NLA_HDRLEN);
+				}
 				at += NLA_ALIGN(attribute->nla_len);
 			}
+			add(&out, record, words);
 		}
 	}
-	return error;
-}
-
-static void tell(uint32_t number, int error, const char *words)
-{
-	struct record record = {now_ns(), number, error, strlen(words)};
-	if (out_size + sizeof record + record.length > out_room)
-		out = resized(out, out_room = 2 * (out_size + sizeof record + WORDS));
-	memcpy(out + out_size, &record, sizeof record);
-	memcpy(out + out_size + sizeof record, words, record.length);
-	out_size += sizeof record + record.length;
 }
 
 static void apply(struct change change)
 {
-	char words[WORDS] = "";
-	int error = 0;
 	for (uint32_t at = 0; at + sizeof(struct part) <= change.header.length;) {
 		struct part part;
 		memcpy(&part, change.parts + at, sizeof part);
 		at += sizeof part;
 		if (part.length > change.header.length - at)
 			break;
-		int to = socket_at(part.pid), failed = 0;
+		int to = socket_at(part.pid);
 		if (to < 0 || send(to, change.parts + at, part.length, 0) != (ssize_t)part.length)
-			failed = errno;
-		else
-			failed = refused(to, error ? (char[WORDS]){0} : words);
-		error = error ? error : failed;
+			add(&out, (struct record){0, change.header.number, errno, 0}, "");
 		at += part.length;
 	}
-	tell(change.header.number, error, words);
+	add(&fresh, (struct record){now_ns(), change.header.number, 0, 0}, "");
 	free(change.parts);
 }
 
@@ -219,7 +224,7 @@ static size_t take(const unsigned char *bytes, size_t size)
 		if (header.number == FORGET) {
 			while (heap_size > 0)
 				free(heap[--heap_size].parts);
-			tell(FORGET, 0, "");
+			add(&fresh, (struct record){now_ns(), FORGET, 0, 0}, "");
 			continue;
 		}
 		struct change change = {header, count++, memcpy(resized(NULL, header.length + 1), parts, header.length)};
@@ -245,14 +250,29 @@ int main(void)
 	prctl(PR_SET_TIMERSLACK, 1);
 	if (sysconf(_SC_NPROCESSORS_ONLN) > 1) /* before the prober, behind the relay */
 		sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){.sched_priority = 45});
-	for (;;) {
-		struct pollfd polled[2] = {{.fd = 0, .events = POLLIN}, {.fd = out_size ? 1 : -1, .events = POLLOUT}};
-		int64_t wait = heap_size ? heap[0].header.at - now_ns() : 0;
-		struct timespec timeout = {wait / 1000000000, wait % 1000000000}, none = {0, 0};
-		if (ppoll(polled, 2, !heap_size ? NULL : wait > 0 ? &timeout : &none, NULL) < 0 && errno != EINTR)
+	answering = epoll_create1(EPOLL_CLOEXEC);
+	for (int64_t now = now_ns();; now = now_ns()) {
+		int waits = heap_size > 0, unwritten = fresh.size + out.size > 0;
+		int64_t wait = waits && heap[0].header.at > now ? heap[0].header.at - now : 0;
+		struct pollfd polled[] = {{0, POLLIN, 0}, {unwritten ? 1 : -1, POLLOUT, 0}, {answering, POLLIN, 0}};
+		int ready = ppoll(polled, 3, waits ? &(struct timespec){wait / 1000000000, wait % 1000000000} : NULL, NULL);
+		if (ready < 0)
 			die("cannot wait");
-		if (heap_size && heap[0].header.at <= now_ns())
-			apply(pop());
+		if (polled[2].revents) {
+			struct epoll_event events[64];
+			for (int i = epoll_wait(answering, events, 64, 0); i-- > 0;)
+				tell_refusals(events[i].data.fd);
+		}
+		for (size_t at = 0; at < fresh.size; at += sizeof(struct record))
+			add(&out, *(struct record *)(fresh.bytes + at), "");
+		fresh.size = 0;
+		if (polled[1].revents) {
+			ssize_t put = write(1, out.bytes, out.size);
+			if (put < 0 && errno != EAGAIN)
+				return 0;
+			if (put > 0)
+				memmove(out.bytes, out.bytes + put, out.size -= put);
+		}
 		if (polled[0].revents) {
 			ssize_t got = read(0, in + in_size, sizeof in - in_size);
 			if (got <= 0)
@@ -260,12 +280,8 @@ int main(void)
 			size_t taken = take(in, in_size += got);
 			memmove(in, in + taken, in_size -= taken);
 		}
-		if (polled[1].revents) {
-			ssize_t put = write(1, out, out_size);
-			if (put < 0 && errno != EAGAIN)
-				return 0;
-			if (put > 0)
-				memmove(out, out + put, out_size -= put);
-		}
+		now = ready ? now_ns() : now + wait;
+		while (heap_size > 0 && heap[0].header.at <= now)
+			apply(pop());
 	}
 }
