@@ -191,7 +191,7 @@ def judge(
     faults, unmeasured = [], []
     if measured.bandwidth_bps is None:
         unmeasured.append(
-            "bandwidth could not be measured: too few packets came or were sent in time, or the queue is too small"
+            "bandwidth could not be measured: too few packets came, or the queue is too small for a train"
         )
     elif _off(measured.bandwidth_bps, asked.bandwidth_bps, tolerance.bandwidth * asked.bandwidth_bps):
         faults.append(

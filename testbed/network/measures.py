@@ -62,11 +62,13 @@ def measure(times: Times, probing: Probing, asked: Direction, tolerance: Toleran
     inflation = loss_inflation(asked.link.loss, asked.link.burst)
     loss = binomial_interval(int(lost.sum()), len(lost), alpha, inflation) if len(lost) else None
     burst = run_interval(lost.tolist(), alpha) if asked.link.loss > 0 else None
-    rates = [
-        rate
+    trains = [
+        (rate, _idle(times[train.first :][: train.count], train) <= _IDLE)
         for train in probing.trains
         if (rate := _dispersion(times[train.first :][: train.count], train, probing.settled))
     ]
+    in_time = [rate for rate, was_busy in trains if was_busy]
+    rates = in_time if len(in_time) >= 3 else [rate for rate, _ in trains]  # those that came late tell at least so much
     bandwidth = trimmed_mean_interval(rates, alpha) if len(rates) >= 3 else None
     ratio = asked.bandwidth_bps / bandwidth.value if bandwidth else 1.0
     queue = _queue(times, probing, asked, ratio, inflation, alpha)
@@ -84,17 +86,20 @@ def measure(times: Times, probing: Probing, asked: Direction, tolerance: Toleran
 
 def _dispersion(train: Times, planned: Stream, settled: int) -> float | None:
     """The rate at which a train came through, bits per second, by least squares: lost packets count, for they used the
-    link. None where too few came, or where they were sent so late that the link was idle meanwhile."""
+    link. None where too few came."""
     sent, arrived = train[:, 0], train[:, 1]
     there = np.flatnonzero(arrived[settled:]) + settled
     if len(there) < 2 or there[-1] - there[0] < (len(train) - settled) / 2 or np.any(sent == 0):
         return None
-    served_ns = np.arange(len(train)) * planned.gap_s * 1e9
-    if np.max(sent - sent[0] - served_ns) > _IDLE * served_ns[-1]:
-        return None
     places = there - there.mean()
     each_ns = float(places @ (arrived[there] - arrived[there[0]])) / float(places @ places)
     return planned.size * 8e9 / each_ns if each_ns > 0 else None
+
+
+def _idle(train: Times, planned: Stream) -> float:
+    """For what share of a train's time the link must have been idle, because packets were sent late."""
+    served_ns = np.arange(len(train)) * planned.gap_s * 1e9
+    return float(np.max(train[:, 0] - train[0, 0] - served_ns) / served_ns[-1])
 
 
 def _queue(

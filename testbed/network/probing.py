@@ -184,14 +184,16 @@ def _all_loss(
     directions: Sequence[Direction], firsts: Sequence[int], at_s: float, effort: float
 ) -> tuple[list[Stream], float]:
     """The small packets of each direction, over at most half of what it can carry, and when all are through."""
-    rates = [min(_LOSS_PACKETS / _LOSS_S, 0.5 * each.share_bps / (LONE_SIZE * 8)) for each in directions]
+    able = [0.5 * each.share_bps / (LONE_SIZE * 8) for each in directions]
+    for_s = min(_LOSS_S, max(_LOSS_PACKETS / min(able), _LOSS_PACKETS * len(directions) / _LOSS_RATE))
+    rates = [min(_LOSS_PACKETS / for_s, rate) for rate in able]
     scale = min(1.0, _LOSS_RATE / sum(rates))
     found = []
     for number, (each, first, rate) in enumerate(zip(directions, firsts, rates, strict=True)):
         gap_s = 1 / (scale * rate)
         together = max(1, min(8, queue_bytes(each.link) // (2 * LONE_SIZE)))
         start_s = at_s + together * gap_s * number / len(directions)
-        count = max(1, round(effort * _LOSS_S / gap_s))
+        count = max(1, round(effort * for_s / gap_s))
         found.append(Stream(first, count, LONE_SIZE, start_s, gap_s, together, together))
     return found, max(one.start_s + one.count * one.gap_s for one in found) + _longest_wait(directions)
 
