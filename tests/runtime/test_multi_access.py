@@ -17,7 +17,8 @@ from testbed.documents.resolved import (
 from testbed.jobs.ledger import Outcome
 from testbed.network.addressing import addressing
 from testbed.network.shape import Shaping
-from testbed.runtime.paths import Hop, addresses, path, reverse
+from testbed.runtime.board import Board
+from testbed.runtime.paths import Hop, addresses, path, reverse, view
 
 LINK = LinkParameters(20e6, 0.002)
 PACE = Compute(1e9)
@@ -62,6 +63,25 @@ def test_the_first_of_several_shortest_ways_is_taken_and_its_interfaces_addresse
     assert addresses(JOINED, plan, to_edge1) == (first, plan.address("edge1"))
     assert addresses(JOINED, plan, to_edge2) == (second, plan.address("edge2"))
     assert addresses(JOINED, plan, reverse(to_edge2)) == (plan.address("edge2"), second)
+
+
+def test_what_a_policy_sees_of_an_edge_is_its_own_ways(tmp_path) -> None:
+    board = Board(tmp_path / "board", JOINED)
+    for number, link in enumerate(JOINED.links, 1):
+        for direction in (0, 1):
+            board.set_link(
+                (link.a, link.b), direction, LinkParameters(number * 1e6, 0.001 * number, loss=0.01 * direction)
+            )
+    way = path(JOINED, "dev1", "edge1")
+    up, down = (view([board.link(hop) for hop in hops]) for hops in (way, reverse(way)))
+    assert (up.bandwidth_bps, up.delay_s, up.loss) == (
+        1e6,
+        pytest.approx(0.009),
+        pytest.approx(0.01),
+    )  # edge1-core down
+    assert (down.bandwidth_bps, down.loss) == (1e6, pytest.approx(1 - 0.99**2))
+    other = view([board.link(hop) for hop in path(JOINED, "dev1", "edge2")])
+    assert (other.bandwidth_bps, other.delay_s) == (2e6, pytest.approx(0.008))
 
 
 @pytest.mark.root
