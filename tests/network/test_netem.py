@@ -17,9 +17,9 @@ from conftest import star
 from testbed.documents.resolved import LinkParameters, ResolvedAccessPoint, ResolvedTopology
 from testbed.network.build import EmulatedNetwork
 from testbed.network.errors import NetworkError
+from testbed.network.links import PlannedChange
 from testbed.network.namespace import socket_in
 from testbed.network.shape import Shaping
-from testbed.network.timeline import PlannedChange
 
 pytestmark = [pytest.mark.root, pytest.mark.netem]
 Build = Callable[..., EmulatedNetwork]
