@@ -66,6 +66,19 @@ def test_every_byte_of_a_run_with_losses_is_explained(staged, jobs, shaping) -> 
     assert backhaul.lost_bytes > 0  # on the links of dev1 and dev2
 
 
+@pytest.mark.parametrize("shaping", BACKENDS)
+def test_what_a_full_queue_drops_is_explained(staged, jobs, shaping) -> None:
+    narrow = LinkParameters(4e6, 0.005, queue_bytes=9000)  # less than half a payload, behind a fast link
+    links = (ResolvedLink("dev1", "ap1", CLEAN, CLEAN), ResolvedLink("edge1", "ap1", narrow, narrow))
+    devices = {"dev1": ResolvedDevice(("ap1",), PACE)}
+    edges = {"edge1": ResolvedEdge("ap1", PACE)}
+    pair = ResolvedTopology("pair", {"ap1": ResolvedAccessPoint()}, edges, devices, links)
+    played = staged(pair, shaping).play(jobs(20, 0.1))
+    assert played.carried["edge1", "ap1", "down"].dropped_packets > 0
+    entries = prove(pair, played.carried, played.tallies, played.rows)
+    assert faults(entries) == [] and all(entry.ok for entry in entries)
+
+
 def test_traffic_that_is_not_the_runs_is_found_on_every_link_that_it_crosses(staged, jobs) -> None:
     stage = staged(TREE)
 
