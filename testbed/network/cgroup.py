@@ -58,7 +58,7 @@ def remove(cgroup: Path) -> None:
         _leave(cgroup)
     folders = sorted((path for path in cgroup.rglob("*") if path.is_dir()), reverse=True)
     for folder in (*folders, cgroup):
-        for patience in range(200, -1, -1):  # the remains of the last process leave it a moment after its end
+        for patience in range(20, -1, -1):  # the remains of the last process leave it a moment after its end
             try:
                 folder.rmdir()
             except FileNotFoundError:
