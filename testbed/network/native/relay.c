@@ -27,6 +27,7 @@
 #include <linux/if.h>
 #include <linux/if_tun.h>
 #include <linux/sockios.h>
+#include <malloc.h>
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
@@ -781,6 +782,7 @@ int main(int argc, char **argv)
 	prctl(PR_SET_TIMERSLACK, 1);
 	realtime = sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){.sched_priority = 50}) == 0;
 	mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
+	mallopt(M_TRIM_THRESHOLD, INT32_MAX); /* what was faulted in once stays */
 
 	poller = epoll_create1(EPOLL_CLOEXEC);
 	listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -801,6 +803,8 @@ int main(int argc, char **argv)
 		int64_t next = next_to_happen()->when, now = now_ns(), wait = next > now ? next - now : 0;
 		struct timespec timeout = {wait / 1000000000, wait % 1000000000};
 		int count = epoll_pwait2(poller, events, 64, next == NEVER ? NULL : &timeout, &none);
+		if (count < 0 && errno != EINTR)
+			die("cannot wait (Linux before 5.11 lacks epoll_pwait2)");
 		for (int i = 0; i < count; i++) {
 			uint64_t which = events[i].data.u64;
 			now = now_ns();
