@@ -15,6 +15,7 @@ from conftest import star
 
 from testbed.documents.resolved import Limits, LinkParameters, ResolvedTopology
 from testbed.network import limits
+from testbed.network.build import EmulatedNetwork
 from testbed.network.diagnosis import require
 from testbed.network.errors import RefusedError
 from testbed.network.limits import LimitedGroup, check_limits, limited_group
@@ -99,6 +100,24 @@ def test_groups_are_journalled_and_go_with_whoever_is_in_them(fresh_name: Callab
     assert all(path.exists() for path in others.paths)
     assert other.undo().failures == []
     assert sleepers[1].wait() == -signal.SIGTERM
+
+
+def test_commands_in_a_node_are_held_to_its_limits(built: Callable[..., EmulatedNetwork]) -> None:
+    network = built(limited(Limits(memory_bytes=512 * MIB)))
+    network.ownership.release()
+    command = [
+        sys.executable,
+        "-c",
+        "from testbed.cli.main import main; main()",
+        "exec",
+        "--name",
+        network.ownership.name,
+    ]
+    for node, held in (("dev1", True), ("dev2", False), ("ap1", False)):
+        done = subprocess.run(
+            [*command, node, "--", "cat", "/proc/self/cgroup"], capture_output=True, text=True, check=True
+        )
+        assert (f"/{network.ownership.label}:limits/node-{node}\n" in done.stdout) is held
 
 
 def test_undo_by_a_process_inside_a_group_leaves_it_first(fresh_name: Callable[[], str]) -> None:

@@ -15,16 +15,17 @@ import pytest
 from conftest import BACKENDS, star
 
 from testbed.documents.resolved import LinkParameters, ResolvedTopology
+from testbed.network import switches
 from testbed.network.build import EmulatedNetwork
+from testbed.network.diagnosis import require
+from testbed.network.errors import RefusedError
 from testbed.network.shape import Shaping
 from testbed.network.switches import OPEN_VSWITCH_PROGRAMS
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(
-        not all(map(shutil.which, OPEN_VSWITCH_PROGRAMS)), reason="Open vSwitch is not installed (openvswitch-switch)"
-    ),
-]
+pytestmark = pytest.mark.root
+installed = pytest.mark.skipif(
+    not all(map(shutil.which, OPEN_VSWITCH_PROGRAMS)), reason="Open vSwitch is not installed (openvswitch-switch)"
+)
 Build = Callable[..., EmulatedNetwork]
 
 
@@ -32,6 +33,7 @@ def with_open_vswitch(topology: ResolvedTopology) -> ResolvedTopology:
     return msgspec.structs.replace(topology, switch="ovs")
 
 
+@installed
 @pytest.mark.parametrize("shaping", BACKENDS)
 def test_everybody_is_reached_through_open_vswitch_at_the_links_rate(built: Build, shaping: Shaping) -> None:
     from test_links import received, sockets
@@ -55,6 +57,7 @@ def test_everybody_is_reached_through_open_vswitch_at_the_links_rate(built: Buil
     assert up.counters.bytes > size  # it is shaped still, and was by the link
 
 
+@installed
 def test_packets_to_others_are_not_flooded(built: Build) -> None:
     network = built(with_open_vswitch(star(2, LinkParameters(10e6), LinkParameters(50e6))))
     before = network.counters()["dev2", "ap1", "down"].packets
@@ -64,6 +67,7 @@ def test_packets_to_others_are_not_flooded(built: Build) -> None:
     assert network.counters()["dev2", "ap1", "down"].packets == before
 
 
+@installed
 def test_its_daemons_are_the_testbeds_and_its_files_too(built: Build) -> None:
     before = {path for folder in ("/run/openvswitch", "/etc/openvswitch") for path in Path(folder).glob("*")}
     network = built(with_open_vswitch(star(1, LinkParameters(10e6), LinkParameters(50e6))))
@@ -73,3 +77,13 @@ def test_its_daemons_are_the_testbeds_and_its_files_too(built: Build) -> None:
     assert b"br0" not in shown.stdout
     after = {path for folder in ("/run/openvswitch", "/etc/openvswitch") for path in Path(folder).glob("*")}
     assert after == before
+
+
+def test_without_open_vswitch_a_topology_that_asks_for_it_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(switches, "_PATH", str(tmp_path))
+    topology = star(1, LinkParameters(10e6))
+    require(topology)
+    with pytest.raises(RefusedError, match=r"no ovsdb-tool.*: apt install openvswitch-switch, or leave the switch out"):
+        require(with_open_vswitch(topology))
