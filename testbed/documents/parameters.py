@@ -8,7 +8,7 @@ from pydantic import Field
 
 from testbed.documents.model import Model
 from testbed.documents.resolved import LinkChange
-from testbed.documents.units import Bandwidth, Delay, Loss, Size
+from testbed.documents.units import Bandwidth, Delay, Jitter, Loss, Size
 
 
 class Parameters(Model):
@@ -20,7 +20,7 @@ class Parameters(Model):
     delay_s: Delay | None = Field(
         None, alias="delay", description="One-way delay on top of what the bandwidth takes; 0 ms if never given."
     )
-    jitter_s: Delay | None = Field(
+    jitter_s: Jitter | None = Field(
         None,
         alias="jitter",
         description="Uniform change of the delay, plus or minus, never reordering; 0 ms if never given.",

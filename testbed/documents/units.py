@@ -85,11 +85,12 @@ BANDWIDTH = Quantity(
     "bandwidth",
     {"bit/s": "1", "kbit/s": "1e3", "Mbit/s": "1e6", "Gbit/s": "1e9"},
     "1 kbit/s",
-    "100 Gbit/s",
+    "30 Gbit/s",  # netem counts bytes a second in 32 bits
     "10 Mbit/s",
 )
 _TIME = {"s": "1", "ms": "1e-3", "us": "1e-6"}
 DELAY = Quantity("delay", _TIME, "0 s", "60 s", "5 ms")
+JITTER = Quantity("jitter", _TIME, "0 s", "2 s", "1 ms")  # netem counts nanoseconds in 31 bits
 DURATION = Quantity("duration", {**_TIME, "min": "60", "h": "3600"}, "1 ms", "24 h", "30 s")
 INSTANT = Quantity("time from the start", {**_TIME, "min": "60", "h": "3600"}, "0 s", "24 h", "10 s")
 LOSS = Quantity("loss", {"%": "1e-2"}, "0 %", "100 %", "0.5 %")
@@ -122,6 +123,7 @@ def _annotations(quantity: Quantity) -> tuple[Any, ...]:
 
 Bandwidth = Annotated[float, _validator(BANDWIDTH), *_annotations(BANDWIDTH)]  # bits per second
 Delay = Annotated[float, _validator(DELAY), *_annotations(DELAY)]  # seconds, 0 or more
+Jitter = Annotated[float, _validator(JITTER), *_annotations(JITTER)]  # seconds, 0 or more
 Duration = Annotated[float, _validator(DURATION), *_annotations(DURATION)]  # seconds, more than 0
 Instant = Annotated[float, _validator(INSTANT), *_annotations(INSTANT)]  # seconds from the start
 Loss = Annotated[float, _validator(LOSS), *_annotations(LOSS)]  # 0 to 1

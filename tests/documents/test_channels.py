@@ -73,7 +73,7 @@ def test_a_fading_link_rests_at_the_shannon_rate_of_the_mean_gain():
 def test_the_shannon_rate_stays_within_what_a_link_may_have():
     far = Fading(1e3, 1e6, 10, 200.0, -100.0, 0.0, 0.02)
     assert shannon_bps(far, 1.0) == 1e3
-    assert shannon_bps(Fading(1e11, 1.0, 1, 0.0, 100.0, -250.0, 0.02), 1.0) == 1e11
+    assert shannon_bps(Fading(1e11, 1.0, 1, 0.0, 100.0, -250.0, 0.02), 1.0) == 3e10
 
 
 def test_a_bandwidth_beside_a_channel_is_where_the_link_rests():
@@ -139,7 +139,7 @@ def test_bursts_of_every_packet_are_impossible():
             {"bandwidth": "1 Mbit/s", "loss": "1 %", "channel": BURSTS},
             "has both `loss` and a gilbert_elliott channel up",
         ),
-        ({"bandwidth": "100 Gbit/s", "delay": "86 ms"}, "1 GiB under way"),
+        ({"bandwidth": "30 Gbit/s", "delay": "287 ms"}, "1.002 GiB under way"),
         ({"channel": {**FADING, "bandwidth": "1 GHz"}, "delay": "60 s"}, "GiB under way"),
     ],
 )

@@ -67,12 +67,12 @@ def test_anything_else_is_refused_with_what_is_allowed(written):
 
 def test_a_bare_number_is_told_that_its_unit_is_missing():
     with pytest.raises(
-        ValueError, match="10 has no unit, write 1 kbit/s to 100 Gbit/s in bit/s, kbit/s, Mbit/s, Gbit/s"
+        ValueError, match="10 has no unit, write 1 kbit/s to 30 Gbit/s in bit/s, kbit/s, Mbit/s, Gbit/s"
     ):
         BANDWIDTH.parse(10)
 
 
-@pytest.mark.parametrize("written", ["0 bit/s", "0.0 Mbit/s", "101 Gbit/s"])
+@pytest.mark.parametrize("written", ["0 bit/s", "0.0 Mbit/s", "31 Gbit/s"])
 def test_bandwidth_is_more_than_nothing(written):
     with pytest.raises(ValueError, match="out of range"):
         BANDWIDTH.parse(written)
