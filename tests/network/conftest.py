@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -21,8 +22,12 @@ from testbed.documents.resolved import (
 from testbed.network.build import EmulatedNetwork
 from testbed.network.ownership import RUN_FOLDER, Ownership
 from testbed.network.shape import Shaping
+from testbed.network.switches import OPEN_VSWITCH_PROGRAMS
 
 BACKENDS = [Shaping.RELAY, pytest.param(Shaping.NETEM, marks=pytest.mark.netem)]
+OPEN_VSWITCH = pytest.mark.skipif(
+    not all(map(shutil.which, OPEN_VSWITCH_PROGRAMS)), reason="Open vSwitch is not installed (openvswitch-switch)"
+)
 _numbers = itertools.count()
 
 

@@ -7,11 +7,19 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
-from conftest import BACKENDS, star
+from conftest import BACKENDS, OPEN_VSWITCH, star
 
-from testbed.documents.resolved import LinkParameters, ResolvedTopology
+from testbed.documents.resolved import (
+    Compute,
+    LinkParameters,
+    ResolvedAccessPoint,
+    ResolvedDevice,
+    ResolvedLink,
+    ResolvedTopology,
+)
 from testbed.network.build import EmulatedNetwork
 from testbed.network.certify import certify
 from testbed.network.errors import NetworkError
@@ -257,3 +265,25 @@ def test_nodes_are_mininets_and_obey_its_commands(built: Build) -> None:
     assert net["dev1"].IP() == network.address("dev1")
     shells = {net[name].shell.pid for name in ("dev1", "ap1")}
     assert shells <= {one.pid for one in network.ownership.processes()}
+
+
+@pytest.mark.parametrize("shaping", BACKENDS)
+@pytest.mark.parametrize("switch", ["bridge", pytest.param("ovs", marks=OPEN_VSWITCH)])
+def test_access_points_behind_one_another_pass_on_what_is_for_others(
+    built: Build, shaping: Shaping, switch: Literal["bridge", "ovs"]
+) -> None:
+    topology = star(1, FAST)
+    far, near = (ResolvedLink(a, b, FAST, FAST) for a, b in (("dev1", "far"), ("far", "ap1")))
+    behind = ResolvedTopology(
+        "t",
+        {"far": ResolvedAccessPoint(), **topology.access_points},
+        topology.edges,
+        {"dev1": ResolvedDevice(("far",), Compute(5e9))},
+        (far, near, topology.links[-1]),
+        switch=switch,
+    )
+    network = built(behind, shaping)
+    for node, peer in (("dev1", "edge1"), ("edge1", "dev1"), ("dev1", "far"), ("far", "ap1")):
+        said = network.mininet[node].cmd("ping -c 1 -W 10", network.address(peer, node))
+        assert "1 received" in said, said
+    assert network.counters()["far", "ap1", "up"].packets >= 2

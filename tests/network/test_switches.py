@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import threading
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from conftest import BACKENDS, star
+from conftest import BACKENDS, OPEN_VSWITCH, star
 
 from testbed.documents.resolved import LinkParameters, ResolvedTopology
 from testbed.network import switches
@@ -20,12 +19,8 @@ from testbed.network.build import EmulatedNetwork
 from testbed.network.diagnosis import require
 from testbed.network.errors import RefusedError
 from testbed.network.shape import Shaping
-from testbed.network.switches import OPEN_VSWITCH_PROGRAMS
 
 pytestmark = pytest.mark.root
-installed = pytest.mark.skipif(
-    not all(map(shutil.which, OPEN_VSWITCH_PROGRAMS)), reason="Open vSwitch is not installed (openvswitch-switch)"
-)
 Build = Callable[..., EmulatedNetwork]
 
 
@@ -33,7 +28,7 @@ def with_open_vswitch(topology: ResolvedTopology) -> ResolvedTopology:
     return msgspec.structs.replace(topology, switch="ovs")
 
 
-@installed
+@OPEN_VSWITCH
 @pytest.mark.parametrize("shaping", BACKENDS)
 def test_everybody_is_reached_through_open_vswitch_at_the_links_rate(built: Build, shaping: Shaping) -> None:
     from test_links import received, sockets
@@ -57,7 +52,7 @@ def test_everybody_is_reached_through_open_vswitch_at_the_links_rate(built: Buil
     assert up.counters.bytes > size  # it is shaped still, and was by the link
 
 
-@installed
+@OPEN_VSWITCH
 def test_packets_to_others_are_not_flooded(built: Build) -> None:
     network = built(with_open_vswitch(star(2, LinkParameters(10e6), LinkParameters(50e6))))
     before = network.counters()["dev2", "ap1", "down"].packets
@@ -67,7 +62,7 @@ def test_packets_to_others_are_not_flooded(built: Build) -> None:
     assert network.counters()["dev2", "ap1", "down"].packets == before
 
 
-@installed
+@OPEN_VSWITCH
 def test_its_daemons_are_the_testbeds_and_its_files_too(built: Build) -> None:
     before = {path for folder in ("/run/openvswitch", "/etc/openvswitch") for path in Path(folder).glob("*")}
     network = built(with_open_vswitch(star(1, LinkParameters(10e6), LinkParameters(50e6))))
