@@ -99,10 +99,16 @@ def test_no_queued_packet_is_lost_or_overtaken(built: Build) -> None:
     near, far = sockets(network, "dev1", "ap1", socket.SOCK_DGRAM)
     now = time.monotonic_ns()
     network.schedule([at(now + number * MS, (1e6, 5e6)[number % 2]) for number in range(1000)])
-    with near, far:
+
+    def send() -> None:
         for number in range(400):
             near.send(number.to_bytes(4, "big") + bytes(968))
+
+    with near, far:
+        sender = threading.Thread(target=send)
+        sender.start()
         assert [int.from_bytes(far.recv(2000)[:4], "big") for _ in range(400)] == [*range(400)]
+        sender.join()
     assert len(applied(network, 1000)) == 1000
 
 
