@@ -134,7 +134,7 @@ def _feature(name: str) -> Check:
 def _controller(name: str) -> Check:
     home = home_of(name)
     detail = str(home) if home else f"missing: what a node uses of this machine's {name} cannot be limited"
-    return Check("kernel", f"{name} limits", home is not None, False, detail, None if home else remedy_for(name))
+    return Check("kernel", f"{name} limit", home is not None, False, detail, None if home else remedy_for(name))
 
 
 def _program(name: str) -> Check:

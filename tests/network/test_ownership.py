@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import star
+from conftest import OPEN_VSWITCH, star
 
 from testbed.documents.resolved import LinkParameters
 from testbed.network import cgroup
@@ -337,23 +337,25 @@ def test_names(own: Ownership, fresh_name: Callable[[], str]) -> None:
 
 BUILDER = """
 import sys
-from conftest import star
+import msgspec
+from conftest import OPEN_VSWITCH, star
 from testbed.documents.resolved import LinkParameters
 from testbed.network.build import EmulatedNetwork
 from testbed.network.ownership import Ownership
 from testbed.network.probe import choose_shaping
 own = Ownership.create(sys.argv[1])
-EmulatedNetwork.build(star(3, LinkParameters(10e6, 0.001)), choose_shaping(), own)
+topology = msgspec.structs.replace(star(3, LinkParameters(10e6, 0.001)), switch=sys.argv[2])
+EmulatedNetwork.build(topology, choose_shaping(), own)
 own.spawn(["sh", "-c", "sleep 600 & exec sleep 600"])
 print("built", flush=True)
 input()
 """
 
 
-def killed_while_building(name: str, lines: int | None) -> None:
+def killed_while_building(name: str, lines: int | None, switch: str = "bridge") -> None:
     """Builds in a process of its own, killed when the journal has so many lines, or when all is built."""
     journal = RUN_FOLDER / name / "local" / "journal.jsonl"
-    command = [sys.executable, "-c", BUILDER, name]
+    command = [sys.executable, "-c", BUILDER, name, switch]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as builder:
         if lines is None:
@@ -367,8 +369,8 @@ def killed_while_building(name: str, lines: int | None) -> None:
         builder.kill()
 
 
-def undone_after_a_kill(name: str, lines: int | None) -> None:
-    killed_while_building(name, lines)
+def undone_after_a_kill(name: str, lines: int | None, switch: str = "bridge") -> None:
+    killed_while_building(name, lines, switch)
     own = Ownership.open(name)
     everyone = recorded(own) | set(own.processes())
     assert own.undo().failures == []
@@ -385,9 +387,12 @@ def test_a_build_killed_at_any_point_is_undone_and_strangers_stay(
 
 @pytest.mark.kill
 @pytest.mark.timeout(3600)
-def test_a_build_killed_after_each_thing_made(fresh_name: Callable[[], str], strangers: Callable[[], bool]) -> None:
+@pytest.mark.parametrize("switch", ["bridge", pytest.param("ovs", marks=OPEN_VSWITCH)])
+def test_a_build_killed_after_each_thing_made(
+    fresh_name: Callable[[], str], strangers: Callable[[], bool], switch: str
+) -> None:
     for lines in range(1, 40):
-        undone_after_a_kill(fresh_name(), lines)
+        undone_after_a_kill(fresh_name(), lines, switch)
         assert strangers()
 
 
