@@ -25,6 +25,7 @@ _LOSS_PACKETS = 65_000  # a loss of 0.1 % to 0.05 points, with the confidence of
 _LOSS_S = 75.0
 _QUEUE_BURSTS = 5
 _LARGEST_BURST = 4000
+_GOLDEN = 0.6180339887  # spreads phases evenly: packets of trains that share an air must not meet in one pattern
 
 
 class Direction(NamedTuple):
@@ -172,7 +173,15 @@ def _all_trains(
             start_s = at_s + every_s * place / len(wave)
             together = max(1, min(int(0.002 / serial_s), at_once // 2))  # a sender cannot sleep for microseconds
             found[number] = tuple(
-                Stream(firsts[number] + k * count, count, size, start_s + k * every_s, serial_s, at_once, together)
+                Stream(
+                    first=firsts[number] + k * count,
+                    count=count,
+                    size=size,
+                    start_s=start_s + k * every_s + serial_s * ((k + 1) * (place + 1) * _GOLDEN % 1),
+                    gap_s=serial_s,
+                    at_once=at_once,
+                    together=together,
+                )
                 for k in range(trains)
             )
             longest_s = max(longest_s, (trains + 1) * every_s)
