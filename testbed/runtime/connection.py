@@ -15,6 +15,8 @@ from testbed.runtime.tally import Tally
 from testbed.runtime.wire import PORT, Reply, WarmUp, WireError, frame, read_frame
 
 _CONNECT_TIMEOUT_S = 5.0
+_OPEN_WITHIN_S = 20.0  # a link that loses much may defeat an attempt, or two
+_WARM_UP_WITHIN_S = 60.0
 _RECONNECT_PAUSE_S = 0.2
 
 
@@ -67,14 +69,17 @@ class EdgeConnection:
         self.connect()
         warm_up = frame(WarmUp(), bytes(warm_up_bytes))
         try:
-            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+            async with asyncio.timeout(_OPEN_WITHIN_S):
                 await self._connected.wait()
                 self._warmed = asyncio.get_running_loop().create_future()
                 self._send(warm_up)
                 self.tally.warm_up_bytes += len(warm_up)
         except TimeoutError as error:
             raise ConnectionLostError(self._fault) from error
-        await asyncio.wait_for(self._warmed, 60)
+        try:
+            await asyncio.wait_for(self._warmed, _WARM_UP_WITHIN_S)
+        except TimeoutError as error:
+            raise ConnectionLostError(f"{warm_up_bytes} bytes took over {_WARM_UP_WITHIN_S:g} s") from error
 
     def connect(self) -> None:
         """Begin to connect, for as long as it takes."""
