@@ -132,8 +132,8 @@ class NetemLinks:
         self._changer.send(plans)
 
     def _flies_already(self, change: Planned) -> bool:
-        """Whether a planned change will find delay, jitter and loss as it is to leave them: setting them again would
-        begin the loss model anew. It is known from the last of the changes planned before, if this one comes later."""
+        """Whether a planned change will find jitter and loss as it is to leave them: setting them again would begin the
+        loss model anew. It is known from the last of the changes planned before, if this one comes later."""
         key = (change.wire.number, change.direction)
         last_ns, last = self._flight.get(key, (change.at_ns, None))
         later = change.at_ns >= last_ns
@@ -295,7 +295,7 @@ def _hooks(wire: Wire, side: int, index: Index) -> list[Request]:
 
 def _flight(link: LinkParameters) -> tuple[float | None, ...]:
     """What the second netem of a direction depends on."""
-    return link.delay_s, link.jitter_s, link.loss, link.burst
+    return shape.jitter_delay(link), link.jitter_s, link.loss, link.burst
 
 
 def _named(wire: Wire, direction: int) -> str:

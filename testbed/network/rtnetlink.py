@@ -143,7 +143,9 @@ def netem(index: int, handle: int, parent: int, delay: Delay, *, new: bool) -> R
     """
     lost = delay.loss if isinstance(delay.loss, float) else 0.0
     options = _NETEM.pack(0, 0x7FFFFFFF, _probability(lost), 0, 0, 0)  # room for all: the queue is elsewhere
-    options += _attribute(6, struct.pack("=IiIi", bytes_per_s(delay.rate_bps), 0, 0, 0))
+    rate = max(1, round(delay.rate_bps) // 8)
+    options += _attribute(6, struct.pack("=IiIi", min(rate, 0xFFFFFFFF), 0, 0, 0))
+    options += _attribute(8, struct.pack("=Q", rate))
     options += _attribute(10, struct.pack("=q", round(delay.delay_s * 1e9)))
     options += _attribute(11, struct.pack("=q", round(delay.jitter_s * 1e9)))
     if isinstance(delay.loss, Loss):
@@ -194,6 +196,8 @@ def netem_told(options: bytes) -> Delay:
     if model := attributes(known.get(5, b"")).get(2):
         loss = Loss(*(value / 2**32 for value in _GEMODEL.unpack(model)[:2]))
     rate = struct.unpack_from("=I", known[6])[0] if 6 in known else 0
+    if 8 in known:  # told where it does not fit into 32 bits
+        rate = struct.unpack("=Q", known[8])[0]
     delay_s, jitter_s = (struct.unpack("=q", known[kind])[0] / 1e9 if kind in known else 0.0 for kind in (10, 11))
     return Delay(8.0 * rate, delay_s, jitter_s, loss)
 

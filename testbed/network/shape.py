@@ -2,10 +2,11 @@
 
 Each direction is shaped in two places. At the sending end HTB holds the queue and lets it out at the link's rate. At
 the receiving end two netems follow each other on an `ifb` that the incoming packets pass: the first gives every packet
-its own size over rate, the second delay, jitter and loss. HTB alone never delays a lone packet; netem alone keeps the
-old schedule of what it holds when the rate changes. There are two netems so that a change of rate leaves the second as
-it is: setting a netem puts its loss model back into the good state, and would cut every burst of losses short. The
-second's own rate only keeps packets in order.
+its own size over rate and then the delay, the second jitter and loss. HTB alone never delays a lone packet; netem alone
+keeps the old schedule of what it holds when the rate changes. There are two netems so that a change of rate leaves the
+second as it is: setting a netem puts its loss model back into the good state, and would cut every burst of losses
+short. A netem with both rate and jitter would moreover, on a busy link, delay all by the most. The second's own rate,
+so high that it takes no time, only keeps packets in order.
 
 Where links share the air of their access point, all their directions pass one HTB on an `ifb` there: a class of the
 total rate, and below it a class with a queue for each direction, which has its part for certain and may have all. To
@@ -38,8 +39,8 @@ MTU = 1500
 AIR = "air"
 """The `ifb` of an access point whose links share its rate."""
 SERVE, FLY = 1, 2
-"""The two netems' handles: the one that serves at the link's rate, and the one that delays and loses."""
-_AT_ONCE_BPS = 32e9
+"""The two netems' handles: the one that serves at the link's rate and delays, and the one with jitter and loss."""
+_AT_ONCE_BPS = 8e15
 
 
 class Shaping(StrEnum):
@@ -121,18 +122,24 @@ def air(index: int, total_bps: float) -> list[Request]:
     ]
 
 
+def jitter_delay(link: LinkParameters) -> float:
+    """Which part of the delay, in seconds, goes with the jitter, which is plus or minus."""
+    return min(link.jitter_s, link.delay_s)
+
+
 def serving(index: int, link: LinkParameters, *, new: bool) -> Request:
-    """The netem that gives each packet its size over the rate."""
-    return rtnetlink.netem(index, SERVE, rtnetlink.ROOT, Delay(link.bandwidth_bps), new=new)
+    """The netem that gives each packet its size over the rate, and the delay that all have."""
+    delay = Delay(link.bandwidth_bps, link.delay_s - jitter_delay(link))
+    return rtnetlink.netem(index, SERVE, rtnetlink.ROOT, delay, new=new)
 
 
 def flying(index: int, link: LinkParameters, total_bps: float | None, *, new: bool) -> Request:
-    """The netem that delays and loses.
+    """The netem with jitter and loss, and in a shared air its rate.
 
     Raises:
         NetworkError: losses cannot be as asked.
     """
-    delay = Delay(total_bps or _AT_ONCE_BPS, link.delay_s, link.jitter_s, _loss(link))
+    delay = Delay(total_bps or _AT_ONCE_BPS, jitter_delay(link), link.jitter_s, _loss(link))
     return rtnetlink.netem(index, FLY, SERVE << 16 | 1, delay, new=new)
 
 
@@ -158,19 +165,12 @@ def read_back(queue: Qdisc | None, serve: Qdisc | None, fly: Qdisc | None) -> Li
         return None
     if (queue.kind, serve.kind, fly.kind) != ("bfifo", "netem", "netem"):
         return None
-    delay = rtnetlink.netem_told(fly.options)
-    loss, burst = (
-        (delay.loss.p / (delay.loss.p + delay.loss.r), 1.0 / delay.loss.r)
-        if isinstance(delay.loss, Loss)
-        else (delay.loss, None)
-    )
+    served, flown = rtnetlink.netem_told(serve.options), rtnetlink.netem_told(fly.options)
+    model = flown.loss
+    loss, burst = (model.p / (model.p + model.r), 1.0 / model.r) if isinstance(model, Loss) else (model, None)
+    queue_bytes = rtnetlink.bfifo_told(queue.options)
     return LinkParameters(
-        bandwidth_bps=rtnetlink.netem_told(serve.options).rate_bps,
-        delay_s=delay.delay_s,
-        jitter_s=delay.jitter_s,
-        loss=loss,
-        queue_bytes=rtnetlink.bfifo_told(queue.options),
-        burst=burst,
+        served.rate_bps, served.delay_s + flown.delay_s, flown.jitter_s, loss, queue_bytes=queue_bytes, burst=burst
     )
 
 

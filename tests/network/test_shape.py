@@ -37,13 +37,13 @@ def test_a_class_has_rates_in_bytes_and_buffers_in_ticks() -> None:
     assert buffer == cbuffer == 5_000_000 // 64  # 5 ms, in ticks of 64 ns
 
 
-def test_the_first_netem_serves_and_the_second_delays_and_loses() -> None:
+def test_the_first_netem_serves_and_delays_and_the_second_has_jitter_and_loss() -> None:
     _, serve, fly = (netem_told(one.options) if one.kind == "netem" else None for one in as_the_kernel_tells(LINK))
     assert serve is not None and fly is not None
-    assert serve == rtnetlink.Delay(10e6)
-    assert fly[1:3] == (0.005, 0.001)
+    assert serve == rtnetlink.Delay(10e6, 0.004)
+    assert (fly.delay_s, fly.jitter_s) == (0.001, 0.001)  # 4 ms, and 0 to 2
     assert fly.loss == pytest.approx(0.005)
-    assert fly.rate_bps > 1e10  # to keep the order, not to serve
+    assert fly.rate_bps > 1e14  # to keep the order, not to serve
 
 
 def test_changes_never_delete_or_add() -> None:
