@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
-import numpy as np
 
 from testbed.documents.resolved import Tolerance
 from testbed.network.build import DIRECTIONS, EmulatedNetwork
-from testbed.network.errors import NetworkError
 from testbed.network.intervals import Interval
 from testbed.network.measures import Findings, Measured, measure
-from testbed.network.native import program
-from testbed.network.probing import Direction, Stream, plan
+from testbed.network.prober import probed
+from testbed.network.probing import Direction, plan
 from testbed.network.shape import queue_bytes
 
 CONFIDENCE = 0.99
@@ -132,47 +129,14 @@ def _measured(
     if not places:
         return []
     probings, listen_s = plan([place.direction for place in places], effort, thorough=thorough)
-    lines = []
-    for (link, which, _), probing in zip(places, probings, strict=True):
-        sender, receiver = (network.probe_end(*link, side) for side in (which, 1 - which))
-        lines.append(
-            f"direction {sender.pid} {sender.address} {sender.name} {receiver.pid} {receiver.address} {probing.packets}"
-        )
-    for number, probing in enumerate(probings):
-        for stream in probing.streams:
-            lines += _stream_lines(number, stream)
-    lines.append(f"end {listen_s * 1e9:.0f}")
-    child = network.ownership.popen(
-        [program("prober")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    records, said = child.communicate("\n".join(lines).encode() + b"\n")
-    if child.returncode != 0:
-        raise NetworkError(
-            f"the links could not be probed: {said.decode(errors='replace').strip() or child.returncode}"
-        )
-    times = np.frombuffer(records, dtype=np.int64).reshape(-1, 2)
+    ends = [(network.probe_end(*link, which), network.probe_end(*link, 1 - which)) for link, which, _ in places]
+    times = probed(network.ownership.popen, ends, probings, listen_s)
     tolerance = network.topology.tolerance
-    entries, at = [], 0
-    for (link, which, direction), probing in zip(places, probings, strict=True):
-        found = measure(times[at : at + probing.packets], probing, direction, tolerance, alpha)
-        at += probing.packets
+    entries = []
+    for (link, which, direction), probing, one in zip(places, probings, times, strict=True):
+        found = measure(one, probing, direction, tolerance, alpha)
         entries.append(judge(link, DIRECTIONS[which], direction, found, tolerance, thorough))
     return entries
-
-
-def _stream_lines(number: int, stream: Stream) -> list[str]:
-    """A stream in the prober's words: what is sent at once, then the rest."""
-    start_ns, gap_ns, rest = stream.start_s * 1e9, stream.gap_s * 1e9, stream.count - stream.at_once
-    words = (
-        f"stream {number} {stream.first} {stream.at_once} {stream.size} {start_ns:.0f} {gap_ns:.0f} {stream.at_once}"
-    )
-    if rest <= 0:
-        return [words]
-    first = stream.first + stream.at_once
-    return [
-        words,
-        f"stream {number} {first} {rest} {stream.size} {start_ns + gap_ns:.0f} {gap_ns:.0f} {stream.together}",
-    ]
 
 
 def judge(
