@@ -110,7 +110,7 @@ class Assembly:
         left_s, entries = sum(seconds for _, seconds in batches), list[CertificateEntry]()
         for links, seconds in batches:
             done = f"{len(entries) // 2} of {len(self.topology.links)} links certified"
-            tell(f"{done}, {left_s:.0f} s left")
+            tell(f"{done}, about {left_s:.0f} s left")
             encoded = self._get(self._network.certify.remote(links, thorough), _NETWORK)
             entries += msgspec.json.decode(encoded, type=list[CertificateEntry])
             left_s -= seconds
