@@ -103,12 +103,6 @@ class EmulatedNetwork:
         state = State(ownership.name, ownership.machine, shaping, topology, nodes, relay_socket)
         network = cls(state, plan, backend, ownership)
         network._holders, network._mininet = holders, mininet(plan, holders.of, ownership)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(
-                pool.map(
-                    lambda node: call_in(node.pid, lambda: _set_kernel(topology.congestion_control)), nodes.values()
-                )
-            )
         network._set_up()
         backend.shape([*network._wires.values()], [*network._set.values()])
         write_state(ownership, state)
