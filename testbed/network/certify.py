@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -153,15 +154,14 @@ def judge(
         set_to.burst,
         set_to.queue_bytes,
     )
+    wanted_bps = asked.bandwidth_bps
     faults, unmeasured = [], []
     if measured.bandwidth_bps is None:
         unmeasured.append(
             "bandwidth could not be measured: too few packets came, or the queue is too small for a train"
         )
-    elif _off(measured.bandwidth_bps, asked.bandwidth_bps, tolerance.bandwidth * asked.bandwidth_bps):
-        faults.append(
-            f"bandwidth is {measured.bandwidth_bps.value / 1e6:.4g} Mbit/s, asked {asked.bandwidth_bps / 1e6:.4g}"
-        )
+    elif _off(measured.bandwidth_bps, wanted_bps, tolerance.bandwidth * wanted_bps, vague=wanted_bps / 2):
+        faults.append(f"bandwidth is {measured.bandwidth_bps.value / 1e6:.4g} Mbit/s, asked {wanted_bps / 1e6:.4g}")
     if measured.delay_ms is None:
         unmeasured.append("delay and jitter could not be measured: too few packets came")
     elif _off(measured.delay_ms, asked.delay_ms, tolerance.delay_ms):
@@ -188,12 +188,13 @@ def judge(
     if measured.queue_bytes is None:
         if thorough:
             unmeasured.append("the queue could not be measured: it cannot be filled, or is not what fills")
-    elif _off(measured.queue_bytes, held, tolerance.bandwidth * held + htb_burst(asked.bandwidth_bps) + 2 * MTU):
+    elif _off(measured.queue_bytes, held, tolerance.bandwidth * held + htb_burst(wanted_bps) + 2 * MTU):
         faults.append(f"the queue holds {measured.queue_bytes.value:.0f} bytes, asked {held}")
     ok = not faults and measured.delay_ms is not None and measured.loss is not None
     return CertificateEntry(link, name, asked, measured, tolerance, ok, "; ".join(faults + unmeasured) or None)
 
 
-def _off(measured: Interval, asked: float, tolerance: float) -> bool:
-    """Whether a value is out of tolerance, and not by chance."""
-    return abs(measured.value - asked) > tolerance and not measured.low <= asked <= measured.high
+def _off(measured: Interval, asked: float, tolerance: float, vague: float = math.inf) -> bool:
+    """Whether a value is out of tolerance, and not by chance; an interval wider than `vague` is no excuse."""
+    by_chance = measured.low <= asked <= measured.high and measured.high - measured.low < vague
+    return abs(measured.value - asked) > tolerance and not by_chance

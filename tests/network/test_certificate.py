@@ -135,6 +135,17 @@ def test_a_late_prober_does_not_pass_for_a_slow_link() -> None:
     assert bandwidth and bandwidth.value == pytest.approx(10e6, rel=0.001)
 
 
+def test_a_prober_that_is_always_late_proves_nothing() -> None:
+    direction = Direction(LinkParameters(10e6, 0.005))
+    (probing,), _ = plan([direction])
+    times = times_over(direction.link, probing)
+    for number, train in enumerate(probing.trains):
+        times[train.first + train.count // 2 : train.first + train.count] += 5_000_000 * (number + 1)
+    found = measure(times, probing, direction, Tolerance(), ALPHA)
+    entry = judge(("dev1", "ap1"), "up", direction, found, Tolerance(), False)
+    assert not entry.ok and str(entry.reason).startswith("bandwidth")
+
+
 def test_thoroughly_a_loss_of_a_thousandth_is_told_and_its_half_is_not() -> None:
     asked = LinkParameters(10e6, 0.005, 0.001, 0.001)
     entry = entry_for(asked, asked, thorough=True)
