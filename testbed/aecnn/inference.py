@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from testbed.aecnn.checkpoint import Checkpoint, load_checkpoint, load_profile
-from testbed.aecnn.compression import CompressedSplit, PointCodec
 from testbed.aecnn.entropy_coder import EntropyCoder, Symbols
 from testbed.aecnn.onnx_runtime import OnnxRuntime
-from testbed.aecnn.parts import WHOLE, Runtime, TorchRuntime, head_of, parts_of, tail_of
+from testbed.aecnn.parts import WHOLE, Runtime, TorchRuntime, decoder_of, encoder_of, head_of, parts_of, tail_of
 from testbed.aecnn.payload import VERSION, Identity, PayloadError, pack, unpack
 from testbed.aecnn.photographs import PhotographError, Photographs, decode_jpeg, encode_jpeg
 from testbed.aecnn.resnet import fold, stage_channels, stage_px
@@ -45,8 +44,7 @@ class SplitModel:
     """A checkpoint ready for inference: stages `head` and `encode` on the device, `decode` and `tail` on the edge.
 
     Photographs are computed one at a time throughout, so that `prepare` gives exactly what the single stages give.
-    Heads and tails are the runtime's; attention and feature recovery are torch's, with as many threads as it has been
-    told to use.
+    ONNX Runtime computes on one thread, torch on as many as it has been told to use.
     """
 
     def __init__(self, checkpoint: Checkpoint, runtime: RuntimeName = "onnx") -> None:
@@ -55,32 +53,32 @@ class SplitModel:
         self.input_px = checkpoint.description.input_px
         self._width = checkpoint.description.width
         self._path = checkpoint.path
-        self._splits = checkpoint.splits
+        self._splits = tuple(checkpoint.splits)
         self._coders = {
             codec.point: EntropyCoder(codec.frequencies.numpy())
-            for split in self._splits.values()
+            for split in checkpoint.splits.values()
             for codec in split.codecs
         }
         self._places = {point: place for place, point in enumerate(self._coders)}
-        for module in (checkpoint.network, *self._splits.values()):
+        for module in (checkpoint.network, *checkpoint.splits.values()):
             fold(module)
-        self._parts = parts_of(checkpoint.network, self._splits)
+        self._parts = parts_of(checkpoint.network, checkpoint.splits.values())
         self._runtime: Runtime = TorchRuntime(self._parts)
         if runtime == "onnx":
             self._runtime = OnnxRuntime(self._parts, self.sha256)
 
     @property
     def runtime(self) -> str:
-        """What computes heads and tails: its name and release."""
+        """What computes the parts: its name and release."""
         return self._runtime.version
 
     @property
     def fingerprint(self) -> str:
         """What payloads and predictions depend on beside the photograph and the option."""
-        return f"{self.sha256}, payload {VERSION}, torch {torch.__version__}, {self.runtime}"
+        return f"{self.sha256}, payload {VERSION}, {self.runtime}"
 
     def by_torch(self) -> SplitModel:
-        """The same model with heads and tails computed by torch, which can count what they take."""
+        """The same model computed by torch, which can count what its parts take."""
         other = copy.copy(self)
         other._runtime = TorchRuntime(self._parts)
         return other
@@ -181,10 +179,7 @@ class SplitModel:
 
     def symbols(self, features: Tensor, option: Option) -> Symbols:
         """Attention, pruning and quantiser: `[1, C, H, W]` to `[k, H * W]`."""
-        with torch.inference_mode():
-            codec = self._codec(option)
-            symbols = codec.quantiser.symbols(codec.kept(self._split(option).attended(features)))
-            return symbols[0].flatten(1).to(torch.int32).numpy()
+        return self._runtime.run(encoder_of(_point(option)), features)[0].flatten(1).numpy()
 
     def pack(self, symbols: Symbols, option: Option, image: int) -> bytes:
         """A photograph's symbols to the payload."""
@@ -199,19 +194,9 @@ class SplitModel:
 
     def recover(self, symbols: Symbols, option: Option) -> Tensor:
         """Symbols `[k, H * W]` to features `[1, C, H, W]`."""
-        side = stage_px(_point(option).split, self.input_px)
-        with torch.inference_mode():
-            codec = self._codec(option)
-            values = torch.from_numpy(symbols).float().view(1, -1, side, side)
-            recovered = codec.recovery(codec.quantiser.values(values))
-            assert isinstance(recovered, Tensor)
-            return recovered
-
-    def _split(self, option: Option) -> CompressedSplit:
-        return self._splits[_point(option).split]
-
-    def _codec(self, option: Option) -> PointCodec:
-        return self._split(option).codec(_point(option))
+        point = _point(option)
+        side = stage_px(point.split, self.input_px)
+        return self._runtime.run(decoder_of(point), torch.from_numpy(symbols).view(1, -1, side, side))
 
     def _identity(self, point: OperatingPoint, image: int) -> Identity:
         return Identity(self.sha256, self._places[point], image)

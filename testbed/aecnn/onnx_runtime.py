@@ -1,4 +1,4 @@
-"""ONNX Runtime: heads and tails exported from torch, once for each checkpoint, and run on one thread."""
+"""ONNX Runtime: the network's parts exported from torch, once for each checkpoint, and run on one thread."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 RuntimeName = Literal["onnx", "torch"]
-"""What computes the network's heads and tails."""
+"""What computes the network."""
 
 
 class LinkParameters(msgspec.Struct, frozen=True):

@@ -36,7 +36,7 @@ class ModelChoice(Model):
         description="A folder or zip in Caltech-101's layout, or `sample`: the photographs shipped.",
     )
     runtime: RuntimeName = Field(
-        "onnx", description="What computes heads and tails: ONNX Runtime, or torch as it is, the slower of the two."
+        "onnx", description="What computes the network: ONNX Runtime, or torch as it is, the slower of the two."
     )
 
 

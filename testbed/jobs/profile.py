@@ -43,7 +43,7 @@ class Profile(msgspec.Struct, frozen=True, dict=True):
     input_px: int
     reference_flops_per_s: float  # FLOPs of the whole network over its seconds, on the machine that profiled
     rows: tuple[ProfileRow, ...]
-    runtime: str = "torch"  # what computed heads and tails while it was measured; profiles that do not say are torch's
+    runtime: str = "torch"  # what computed the network while it was measured; profiles that do not say: torch
 
     @cached_property
     def by_option(self) -> dict[Option, ProfileRow]:

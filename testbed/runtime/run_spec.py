@@ -36,7 +36,7 @@ class RunSpec(msgspec.Struct, frozen=True):
     jobs: tuple[Job, ...]
     drain_s: float  # from the run's start: what is unanswered then has failed
     node_events: tuple[StopEvent | StartEvent, ...] = ()  # by time: each node knows beforehand when it goes off and on
-    runtime: RuntimeName = "onnx"  # what computes heads and tails
+    runtime: RuntimeName = "onnx"  # what computes the network
 
     def encode(self) -> bytes:
         """As bytes, for between processes."""
