@@ -17,7 +17,10 @@ access_points: {{ap1: {{}}}}
 edges: {{edge1: {{access_point: ap1, compute: {{gflops: 200}}}}}}
 devices: {{dev: {{count: 1, compute: {{gflops: 5}}}}}}
 links:
-  - {{between: [dev*, ap1], bandwidth: 10 Mbit/s, delay: 5 ms, channel: {{process: gilbert_elliott, loss: 2 %, burst: 4}}}}
+  - between: [dev*, ap1]
+    bandwidth: 10 Mbit/s
+    delay: 5 ms
+    channel: {{process: gilbert_elliott, loss: 2 %, burst: 4}}
   - {{between: [edge1, ap1], bandwidth: 100 Mbit/s, delay: 1 ms, queue: 50 kB}}
 """
 

@@ -8,7 +8,6 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from strategies import MAHIMAHI, Written, csv_traces, topologies
 
 from testbed.documents.errors import DocumentErrors
 from testbed.documents.events import resolve_events
@@ -18,6 +17,7 @@ from testbed.documents.located import Source
 from testbed.documents.resolve import resolve
 from testbed.documents.topology import Topology
 from testbed.documents.traces import parse_trace
+from tests.documents.strategies import MAHIMAHI, Written, csv_traces, topologies
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = jsonschema.Draft202012Validator(json_schema(Topology))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from conftest import star
 
 from testbed.documents.resolved import (
     Compute,
@@ -16,6 +15,7 @@ from testbed.documents.resolved import (
 )
 from testbed.network.addressing import addressing
 from testbed.network.errors import NetworkError
+from tests.network.conftest import star
 
 LINK = LinkParameters(1e6)
 

@@ -5,15 +5,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from conftest import BACKENDS
 from hypothesis import HealthCheck, given, settings
-from strategies import topologies
 
 from testbed.documents.loading import load_topology, parse_topology
 from testbed.documents.located import Source
 from testbed.documents.resolve import resolve
 from testbed.network.build import EmulatedNetwork
 from testbed.network.ownership import RUN_FOLDER, Ownership
+from tests.documents.strategies import topologies
+from tests.network.conftest import BACKENDS
 
 EXTREMES = """
 name: extremes

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
-from conftest import BACKENDS, star
 
 from testbed.documents.resolved import LinkParameters, ResolvedAccessPoint, Tolerance
 from testbed.network.build import EmulatedNetwork
 from testbed.network.certify import batches, certify
 from testbed.network.shape import Shaping
+from tests.network.conftest import BACKENDS, star
 
 pytestmark = pytest.mark.root
 Build = Callable[..., EmulatedNetwork]

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from conftest import star
 
 from testbed.documents.resolved import Limits, LinkParameters, ResolvedTopology
 from testbed.network import limits
@@ -20,6 +19,7 @@ from testbed.network.diagnosis import require
 from testbed.network.errors import RefusedError
 from testbed.network.limits import LimitedGroup, check_limits, limited_group
 from testbed.network.ownership import Ownership
+from tests.network.conftest import star
 
 pytestmark = pytest.mark.root
 MIB = 2**20

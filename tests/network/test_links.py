@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from conftest import BACKENDS, OPEN_VSWITCH, star
 
 from testbed.documents.resolved import (
     Compute,
@@ -25,6 +24,7 @@ from testbed.network.certify import certify
 from testbed.network.errors import NetworkError
 from testbed.network.namespace import call_in, socket_in
 from testbed.network.shape import Shaping
+from tests.network.conftest import BACKENDS, OPEN_VSWITCH, star
 
 pytestmark = pytest.mark.root
 Build = Callable[..., EmulatedNetwork]

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 import pytest
-from conftest import star
 
 from testbed.documents.resolved import LinkParameters, ResolvedAccessPoint, ResolvedTopology
 from testbed.network.build import EmulatedNetwork
@@ -20,6 +19,7 @@ from testbed.network.errors import NetworkError
 from testbed.network.links import PlannedChange
 from testbed.network.namespace import socket_in
 from testbed.network.shape import Shaping
+from tests.network.conftest import star
 
 pytestmark = [pytest.mark.root, pytest.mark.netem]
 Build = Callable[..., EmulatedNetwork]

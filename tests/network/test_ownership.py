@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import OPEN_VSWITCH, star
 
 from testbed.documents.resolved import LinkParameters
 from testbed.network import cgroup
@@ -25,6 +24,7 @@ from testbed.network.ownership import RUN_FOLDER, Ownership, names_up, resolve_n
 from testbed.network.processes import Process, is_alive, process
 from testbed.network.shape import Shaping
 from testbed.network.undo import this_boot
+from tests.network.conftest import OPEN_VSWITCH, star
 
 pytestmark = pytest.mark.root
 
@@ -338,7 +338,7 @@ def test_names(own: Ownership, fresh_name: Callable[[], str]) -> None:
 BUILDER = """
 import sys
 import msgspec
-from conftest import OPEN_VSWITCH, star
+from tests.network.conftest import OPEN_VSWITCH, star
 from testbed.documents.resolved import LinkParameters
 from testbed.network.build import EmulatedNetwork
 from testbed.network.ownership import Ownership

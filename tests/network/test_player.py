@@ -10,8 +10,6 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
-from conftest import BACKENDS, star
-from test_links import received, sockets
 
 from testbed.documents.resolved import CutEvent, Fading, LinkChange, LinkEvent, LinkParameters, ResolvedTopology
 from testbed.network.build import EmulatedNetwork
@@ -19,6 +17,8 @@ from testbed.network.links import AppliedChange, PlannedChange
 from testbed.network.player import Player
 from testbed.network.shape import Shaping
 from testbed.network.timeline import Timeline
+from tests.network.conftest import BACKENDS, star
+from tests.network.test_links import received, sockets
 
 pytestmark = pytest.mark.root
 Build = Callable[..., EmulatedNetwork]

@@ -8,11 +8,11 @@ import stat
 from collections.abc import Callable
 
 import pytest
-from conftest import star
 
 from testbed.documents.resolved import LinkParameters
 from testbed.network.build import EmulatedNetwork
 from testbed.network.relay import RelayLinks
+from tests.network.conftest import star
 
 pytestmark = pytest.mark.root
 

@@ -9,11 +9,11 @@ from contextlib import ExitStack
 
 import msgspec
 import pytest
-from conftest import star
-from test_links import sockets
 
 from testbed.documents.resolved import LinkParameters, ResolvedAccessPoint, ResolvedTopology
 from testbed.network.build import EmulatedNetwork
+from tests.network.conftest import star
+from tests.network.test_links import sockets
 
 pytestmark = pytest.mark.root
 Build = Callable[..., EmulatedNetwork]

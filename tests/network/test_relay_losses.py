@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable
 
 import pytest
-from conftest import star
-from test_links import sockets
 
 from testbed.documents.resolved import LinkParameters
 from testbed.network.build import EmulatedNetwork
+from tests.network.conftest import star
+from tests.network.test_links import sockets
 
 pytestmark = pytest.mark.root
 FAST = LinkParameters(100e6)

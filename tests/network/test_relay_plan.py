@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable, Sequence
 
 import pytest
-from conftest import star
-from test_links import received, sockets
 
 from testbed.documents.resolved import LinkParameters
 from testbed.network.build import EmulatedNetwork
 from testbed.network.errors import NetworkError
 from testbed.network.links import AppliedChange, Planned, PlannedChange
 from testbed.network.relay import RelayLinks
+from tests.network.conftest import star
+from tests.network.test_links import received, sockets
 
 pytestmark = pytest.mark.root
 Build = Callable[..., EmulatedNetwork]

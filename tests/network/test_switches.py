@@ -11,7 +11,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from conftest import BACKENDS, OPEN_VSWITCH, star
 
 from testbed.documents.resolved import LinkParameters, ResolvedTopology
 from testbed.network import switches
@@ -19,6 +18,7 @@ from testbed.network.build import EmulatedNetwork
 from testbed.network.diagnosis import require
 from testbed.network.errors import RefusedError
 from testbed.network.shape import Shaping
+from tests.network.conftest import BACKENDS, OPEN_VSWITCH, star
 
 pytestmark = pytest.mark.root
 Build = Callable[..., EmulatedNetwork]

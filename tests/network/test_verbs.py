@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import star
 
 from testbed.documents.resolved import LinkParameters
 from testbed.network.build import EmulatedNetwork
 from testbed.network.ownership import RUN_FOLDER, Ownership, names_up
 from testbed.network.processes import process
 from testbed.network.shape import Shaping
+from tests.network.conftest import star
 
 pytestmark = pytest.mark.root
 COMMAND = [sys.executable, "-c", "from testbed.cli.main import main; main()"]

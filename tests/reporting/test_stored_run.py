@@ -156,7 +156,7 @@ WRITER = """
 import sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
-from conftest import answer
+from tests.reporting.conftest import answer
 from testbed.reporting.stored_run import StoredRun
 
 run = StoredRun.create(Path({folder!r}), "poor-channel", "greedy")
