@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from testbed.aecnn.checkpoint import CheckpointError, load_checkpoint, load_profile
-from testbed.aecnn.inference import JPEG, RAW, SplitModel, load_model
+from testbed.aecnn.inference import JPEG, RAW, SplitModel, encode_jpeg_pixels, load_model
 from testbed.aecnn.payload import HEADER_BYTES, PayloadError
 from testbed.aecnn.photographs import Photographs, open_photographs
 from testbed.jobs.decision import LOCAL, Kind, Option
@@ -75,6 +77,32 @@ def test_damaged_and_foreign_payloads_are_refused(model: SplitModel, sample: Pho
             model.decode(payload, option, 3)
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_a_damaged_jpeg_is_refused_or_decoded_to_a_photograph(
+    model: SplitModel, sample: Photographs, data: st.DataObject
+) -> None:
+    payload = bytearray(sample.jpeg(3))
+    for bit in data.draw(st.sets(st.integers(0, 8 * len(payload) - 1), max_size=20)):
+        payload[bit // 8] ^= 1 << bit % 8
+    cut = data.draw(st.integers(0, len(payload)))
+    try:
+        pixels = model.decode(bytes(payload[:cut]), JPEG, 3)
+    except PayloadError:
+        return
+    assert pixels.shape == (128, 128, 3) and pixels.dtype == np.uint8
+
+
+def test_a_jpeg_of_another_size_or_of_too_many_bytes_is_refused_before_it_is_decoded(model: SplitModel) -> None:
+    vast = bytearray(encode_jpeg_pixels(np.zeros((16, 16, 3), np.uint8)))
+    size = vast.index(b"\xff\xc0") + 5
+    vast[size : size + 4] = bytes([0x20, 0, 0x20, 0])  # the header says 8,192 x 8,192
+    with pytest.raises(PayloadError, match="8192 x 8192"):
+        model.decode(bytes(vast), JPEG, 3)
+    with pytest.raises(PayloadError, match="JPEG of 1000000 bytes"):
+        model.decode(bytes(1_000_000), JPEG, 3)
+
+
 def test_the_network_after_saving_is_the_one_before(model: SplitModel, sample: Photographs) -> None:
     """Folding, and 16-bit storage, against the checkpoint's own modules in float32."""
     checkpoint = load_checkpoint()
@@ -88,6 +116,7 @@ def test_the_shipped_profile_is_of_the_shipped_checkpoint_and_its_options(model:
     assert model.profile.checkpoint == model.sha256
     assert tuple(row.option for row in model.profile.rows) == model.options
     assert model.profile.images == "sample" and model.profile.n >= 404
+    assert model.profile.runtime.startswith("onnxruntime ")
 
 
 def test_the_shipped_points_are_the_ones_promised(model: SplitModel) -> None:
@@ -109,7 +138,7 @@ def test_the_profile_adds_up(model: SplitModel) -> None:
     for option in points(model):
         row = rows[option]
         assert row.head_flops + row.tail_flops == pytest.approx(whole)
-        assert 0 < row.encode_flops < 0.1 * whole and 0 < row.decode_flops < 0.2 * whole
+        assert 0 < row.encode_flops <= 0.1 * row.head_flops and 0 < row.decode_flops < 0.2 * whole
         assert HEADER_BYTES < row.payload_mean <= row.payload_p95
 
 
