@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -161,7 +160,7 @@ def judge(
         unmeasured.append(
             "bandwidth could not be measured: too few packets came, or the queue is too small for a train"
         )
-    elif _off(measured.bandwidth_bps, wanted_bps, tolerance.bandwidth * wanted_bps, vague=wanted_bps / 2):
+    elif abs(measured.bandwidth_bps.value - wanted_bps) > tolerance.bandwidth * wanted_bps:
         faults.append(f"bandwidth is {measured.bandwidth_bps.value / 1e6:.4g} Mbit/s, asked {wanted_bps / 1e6:.4g}")
     if measured.delay_ms is None:
         unmeasured.append("delay and jitter could not be measured: too few packets came")
@@ -195,7 +194,6 @@ def judge(
     return CertificateEntry(link, name, asked, measured, tolerance, ok, "; ".join(faults + unmeasured) or None)
 
 
-def _off(measured: Interval, asked: float, tolerance: float, vague: float = math.inf) -> bool:
-    """Whether a value is out of tolerance, and not by chance; an interval wider than `vague` is no excuse."""
-    by_chance = measured.low <= asked <= measured.high and measured.high - measured.low < vague
-    return abs(measured.value - asked) > tolerance and not by_chance
+def _off(measured: Interval, asked: float, tolerance: float) -> bool:
+    """Whether a value is out of tolerance, and not by chance: jitter spreads what few packets say."""
+    return abs(measured.value - asked) > tolerance and not measured.low <= asked <= measured.high

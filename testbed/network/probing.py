@@ -125,7 +125,7 @@ def _longest_wait(directions: Sequence[Direction]) -> float:
 
 def _lone(each: Direction, number: int, of: int, effort: float, thorough: bool) -> Stream:
     gap_s = max(0.010, 2.5 * each.link.jitter_s, 4 * LONE_SIZE * 8 / each.share_bps, of / _LONE_RATE)
-    for_s, most = (30.0, 2000) if thorough else (2.5, 200)
+    for_s, most = (30.0, 2000) if thorough else (1.5, 150)
     return Stream(0, round(effort * max(30, min(most, for_s / gap_s))), LONE_SIZE, gap_s * number / of, gap_s)
 
 

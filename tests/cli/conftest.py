@@ -1,9 +1,13 @@
 """Testbeds brought up by the real command, and a look at what a machine holds."""
 
+import contextlib
+import ctypes
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -58,51 +62,79 @@ def files(tmp_path: Path) -> Callable[..., tuple[Path, Path]]:
     return write
 
 
-class Machine:
-    """What lies on this machine that a testbed could leave behind."""
-
-    def holdings(self) -> dict[str, set[str]]:
-        links = json.loads(subprocess.check_output(["ip", "-j", "link"]))
-        return {
-            "interfaces": {link["ifname"] for link in links},
-            "named namespaces": {path.name for path in Path("/run/netns").glob("*")},
-            "namespaces": {str(path.readlink()) for path in Path("/proc").glob("[0-9]*/ns/net") if _readable(path)},
-            "testbeds": {path.name for path in Path("/run/testbed").glob("*")},
-            "cgroups": {str(path) for path in Path("/sys/fs/cgroup").glob("**/testbed-*")},
-            "processes": {
-                f"{path.parent.name} {command}"
-                for path in Path("/proc").glob("[0-9]*/cmdline")
-                if any(
-                    word in (command := _command(path))
-                    for word in ("raylet", "gcs_server", "ray::", "/relay", "mininet:")
-                )
-            },
-        }
+def _adopt_orphans() -> None:
+    """Makes what the tests start stay below this process, whoever of its parents ends."""
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
 
 
-def _readable(path: Path) -> bool:
+def _descendants() -> dict[int, str]:
+    """What lives below this process, with its commands."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+            if state != "Z":
+                parents[int(stat.parent.name)] = int(parent)
+    below = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in below} - below:
+        below |= more
+    return {pid: _command(pid) for pid in below - {os.getpid()}}
+
+
+def _command(pid: int) -> str:
     try:
-        path.readlink()
-    except OSError:
-        return False
-    return True
-
-
-def _command(path: Path) -> str:
-    try:
-        return path.read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
     except OSError:
         return ""
 
 
+class Machine:
+    """What the tests have on this machine, and its own interfaces and namespaces; others may use it meanwhile."""
+
+    def holdings(self) -> dict[str, set[str]]:
+        links = json.loads(subprocess.check_output(["ip", "-j", "link"]))
+        ours = {pid: command for pid, command in _descendants().items() if "stranger" not in command}
+        groups = {group: self._may_be_ours(group, ours) for group in Path("/sys/fs/cgroup").glob("**/testbed-*")}
+        others = {group.name.removeprefix("testbed-") for group, may_be in groups.items() if not may_be}
+        return {
+            "interfaces": {link["ifname"] for link in links},
+            "named namespaces": {path.name for path in Path("/run/netns").glob("*")},
+            "namespaces": {found for pid in ours if (found := _namespace(pid))},
+            "testbeds": {path.name for path in Path("/run/testbed").glob("*")} - others,
+            "cgroups": {str(group) for group, may_be in groups.items() if may_be},
+            "processes": {f"{pid} {command}" for pid, command in ours.items()},
+        }
+
+    @staticmethod
+    def _may_be_ours(group: Path, ours: Collection[int]) -> bool:
+        """Whether a testbed's cgroup is empty, or holds a process of ours."""
+        try:
+            inside = {int(pid) for pid in (group / "cgroup.procs").read_text().split()}
+        except OSError:
+            return False
+        return not inside or not inside.isdisjoint(ours)
+
+
+def _namespace(pid: int) -> str | None:
+    try:
+        return str(Path(f"/proc/{pid}/ns/net").readlink())
+    except OSError:
+        return None
+
+
 @pytest.fixture
 def machine() -> Iterator[Machine]:
-    """The machine, which must hold at the end what it held at the beginning."""
+    """The machine, on which at the end nothing more may be ours than at the beginning."""
+    _adopt_orphans()
     machine = Machine()
     before = machine.holdings()
     yield machine
-    after = machine.holdings()
+    until = time.monotonic() + 5
+    while (after := machine.holdings()) and time.monotonic() < until:
+        if all(after[kind] <= before[kind] for kind in after):  # what was just killed may take a moment to end
+            break
+        time.sleep(0.1)
     assert {kind: after[kind] - before[kind] for kind in after} == {kind: set() for kind in after}
-    assert {kind: before[kind] - after[kind] for kind in ("interfaces", "named namespaces", "testbeds")} == {
-        kind: set() for kind in ("interfaces", "named namespaces", "testbeds")
+    assert {kind: before[kind] - after[kind] for kind in ("interfaces", "named namespaces")} == {
+        kind: set() for kind in ("interfaces", "named namespaces")
     }

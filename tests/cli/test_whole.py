@@ -33,9 +33,7 @@ def assert_balanced(run: Path) -> pd.DataFrame:
 
 
 def test_up_exec_run_down(command, files, machine, tmp_path) -> None:
-    topology, workload = files(
-        NAME, policy="[local, full, {name: fixed, split: layer3, kept_channels: 16, bits: 4}, greedy]"
-    )
+    topology, workload = files(NAME, policy="[local, {name: fixed, split: layer3, kept_channels: 16, bits: 4}, greedy]")
     before = machine.holdings()
     up = command("up", topology)
     assert "dev1 > ap1" in up.stdout and "up" in up.stdout
@@ -51,7 +49,7 @@ def test_up_exec_run_down(command, files, machine, tmp_path) -> None:
         done = command("run", workload, "--name", NAME, "--output", tmp_path / "results")
         assert "greedy" in done.stdout and "VALID" in done.stdout
         runs = {path.name.rsplit("-", 1)[1]: path for path in (tmp_path / "results").iterdir()}
-        assert set(runs) == {"local", "full", "fixed", "greedy"}
+        assert set(runs) == {"local", "fixed", "greedy"}
         ledgers = {policy: assert_balanced(run) for policy, run in runs.items()}
         same = ["job_id", "device", "image", "arrival_s", "label"]
         for ledger in ledgers.values():
