@@ -58,7 +58,7 @@ system:
 	apt_get update
 	apt_get install --yes --no-install-recommends "$${missing[@]}" >/dev/null
 
-$(INSTALLED): pyproject.toml setup.py $(wildcard testbed/network/native/*.c) | system
+$(INSTALLED): pyproject.toml setup.py $(wildcard testbed/network/native/*.[ch]) | system
 	@python=$$($(FIND_PYTHON))
 	if [[ -z $$python ]]; then
 		echo "make: none of $(PYTHONS) runs here and has venv: install one with its venv package" \

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import threading
@@ -10,21 +9,21 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from testbed.documents.resolved import LinkParameters, ResolvedTopology
-from testbed.network.addressing import BRIDGE, PREFIX, Addressing, addressing
+from testbed.network.addressing import BRIDGE, Addressing, addressing
 from testbed.network.batch import run_batch
 from testbed.network.errors import NetworkError
 from testbed.network.holders import Holders
 from testbed.network.links import Air, AppliedChange, Backend, Counters, Planned, PlannedChange, Reading, Wire
 from testbed.network.namespace import call_in
 from testbed.network.netem import NetemLinks
+from testbed.network.node_settings import set_kernel, settings
 from testbed.network.offload import finish_before_sending
 from testbed.network.ownership import Ownership
 from testbed.network.relay import RelayLinks
-from testbed.network.shape import MTU, Shaping
+from testbed.network.shape import Shaping
 from testbed.network.state import NodeState, State, read_state, write_state
 from testbed.network.switches import LinuxBridge, OpenVSwitch
 
@@ -137,7 +136,7 @@ class EmulatedNetwork:
             made = pool.map(lambda name: switches[name].making(ports[name], macs[name]), switches)
             for name, commands in zip(switches, made, strict=True):
                 then[name] += commands
-            for name, commands in self._settings().items():
+            for name, commands in settings(plan, self.topology).items():
                 then[name] += commands
             list(pool.map(self._configure, then, then.values()))
             list(pool.map(lambda name: switches[name].lead(plan.ports[name]), switches))
@@ -157,26 +156,8 @@ class EmulatedNetwork:
             second.setdefault(wire.ends[1].node, []).extend(far)
         return second, first
 
-    def _settings(self) -> dict[str, list[str]]:
-        """The `ip` commands that give each node its addresses, neighbours and routes."""
-        plan = self._plan
-        known = plan.neighbours(frozenset(self.topology.edges))
-        settings: dict[str, list[str]] = {name: [] for name in plan.by_node}
-        for name, interfaces in plan.by_node.items():
-            lines = settings[name]
-            for interface in interfaces:
-                lines += [
-                    f"link set {interface.name} mtu {MTU} address {interface.mac}",
-                    f"address add {interface.address}/{PREFIX} broadcast + dev {interface.name} noprefixroute",
-                    f"link set {interface.name} up",
-                ]
-            for own, other in known[name]:
-                lines.append(f"neighbour replace {other.address} lladdr {other.mac} nud permanent dev {own}")
-            lines += _routes(plan, name, self.topology.congestion_control)
-        return settings
-
     def _set_kernel(self, node: str) -> None:
-        call_in(self._nodes[node].pid, lambda: _set_kernel(self.topology.congestion_control))
+        call_in(self._nodes[node].pid, lambda: set_kernel(self.topology.congestion_control))
 
     def _configure(self, node: str, commands: list[str]) -> None:
         run_batch(self._ownership, self._nodes[node].pid, "ip", commands)
@@ -337,37 +318,3 @@ def _air(topology: ResolvedTopology, sharing: Counter[str], pair: tuple[str, str
         if pair[1 - side] in topology.devices and (total_bps := topology.access_points[node].bandwidth_bps) is not None:
             return Air(node, side, total_bps, sharing[node])
     return None
-
-
-def _routes(plan: Addressing, node: str, congestion_control: str) -> list[str]:
-    """A node's routes, each saying which congestion control TCP uses on it. Where a node has several interfaces in one
-    subnet, the first is used unless a socket is bound to the address of another."""
-    lines = []
-    for number, interface in enumerate(plan.by_node[node]):
-        route = f"10.{interface.group}.0.0/{PREFIX} dev {interface.name} src {interface.address}"
-        route += f" congctl {congestion_control}"
-        lines += [
-            f"route add {route} metric {number}",
-            f"rule add from {interface.address} table {100 + number}",
-            f"route add {route} table {100 + number}",
-        ][: 1 if len(plan.by_node[node]) == 1 else 3]
-    return lines
-
-
-def _set_kernel(congestion_control: str) -> None:
-    """Sets the network namespace of the calling thread; no other is changed."""
-    net = Path("/proc/sys/net")
-    with contextlib.suppress(OSError):  # not every kernel lets a namespace have every default: the routes see to it too
-        (net / "ipv4/tcp_congestion_control").write_text(congestion_control)
-    available = (net / "ipv4/tcp_available_congestion_control").read_text().split()
-    if congestion_control not in available:
-        raise NetworkError(
-            f"this kernel has no congestion control {congestion_control!r}: it has {', '.join(available)}"
-            f" (try: modprobe tcp_{congestion_control})"
-        )
-    (net / "ipv4/tcp_slow_start_after_idle").write_text("0")  # a connection keeps its window while idle
-    (net / "ipv4/tcp_no_metrics_save").write_text("1")  # a connection learns nothing from those before it
-    for which in ("all", "default"):
-        (net / f"ipv4/conf/{which}/rp_filter").write_text("0")
-        with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6 has nothing to disable
-            (net / f"ipv6/conf/{which}/disable_ipv6").write_text("1")
