@@ -37,7 +37,6 @@ def link(
         nothing = LinkChange()
         forward = change if direction in ("both", "up") else nothing
         backward = change if direction in ("both", "down") else nothing
-        if (a, b) in pairs:
-            running.assembly.change(a, b, forward, backward)
-        else:
-            running.assembly.change(b, a, backward, forward)
+        wanted = (a, b, forward, backward) if (a, b) in pairs else (b, a, backward, forward)
+        if problem := running.assembly.change(*wanted):
+            raise WrongInputError(f"--set: {problem}")

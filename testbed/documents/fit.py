@@ -127,14 +127,15 @@ def _impossible_links(
             directions = [
                 (each, links[a, b]) for a, b in pairs for each in ((up, links[a, b].up), (down, links[a, b].down))
             ]
-            problems = ((link, _impossible(change, old)) for (change, old), link in directions)
+            problems = ((link, impossible(change, old)) for (change, old), link in directions)
             for link, problem in problems:
                 if problem:
                     yield loc, f"{problem} ([{link.a}, {link.b}])"
                     break
 
 
-def _impossible(change: LinkChange, old: LinkParameters) -> str | None:
+def impossible(change: LinkChange, old: LinkParameters) -> str | None:
+    """Why a direction cannot be changed so, with what it keeps; None if it can."""
     new = change.applied_to(old)
     late = too_much_under_way([LinkChange(new.bandwidth_bps, new.delay_s, new.jitter_s)])
     return late or (impossible_bursts(new.loss, new.burst) if new.burst is not None else None)

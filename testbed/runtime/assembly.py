@@ -136,9 +136,11 @@ class Assembly:
                 tallies += msgspec.msgpack.decode(self._get(actor.tallies.remote(), who), type=list[Tally])
         return tallies
 
-    def change(self, a: str, b: str, up: LinkChange, down: LinkChange) -> None:
-        """Change a link by hand."""
-        self._get(self._network.change.remote(a, b, msgspec.json.encode(up), msgspec.json.encode(down)), _NETWORK)
+    def change(self, a: str, b: str, up: LinkChange, down: LinkChange) -> str | None:
+        """Change a link by hand; why it cannot be so, if it cannot."""
+        changing = self._network.change.remote(a, b, msgspec.json.encode(up), msgspec.json.encode(down))
+        problem: str | None = self._get(changing, _NETWORK)
+        return problem
 
     def prepare(self, spec: RunSpec) -> None:
         """Make everybody ready for a run: edges listen before devices connect."""

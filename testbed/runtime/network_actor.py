@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from testbed.documents.fit import impossible
 from testbed.documents.resolved import Event, LinkChange, ResolvedTopology
 from testbed.network.build import EmulatedNetwork
 from testbed.network.certify import batches, certify
@@ -54,12 +55,16 @@ class NetworkActor:
         """What each direction of each link has carried, once nothing is on its way any more."""
         return carried_at_rest(self._network)
 
-    def change(self, a: str, b: str, up: bytes, down: bytes) -> None:
-        """Change some parameters of a link in place; the changes as JSON."""
+    def change(self, a: str, b: str, up: bytes, down: bytes) -> str | None:
+        """Change some parameters of a link in place; the changes as JSON. Returns why it cannot be so, if it cannot."""
         changes = (msgspec.json.decode(up, type=LinkChange), msgspec.json.decode(down, type=LinkChange))
-        old = self._network.links()[a, b]
-        self._network.set_link(a, b, *(change.applied_to(one) for change, one in zip(changes, old, strict=True)))
+        both = list(zip(changes, self._network.links()[a, b], strict=True))
+        for change, old in both:
+            if problem := impossible(change, old):
+                return problem
+        self._network.set_link(a, b, *(change.applied_to(old) for change, old in both))
         self._publish()
+        return None
 
     def play(self, start_s: float, events: bytes, seed: int, edges: dict[str, int]) -> None:
         """Begin to play a run's channels and events from `start_s` on (monotonic clock).

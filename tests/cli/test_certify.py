@@ -30,6 +30,8 @@ def test_certify_measures_thoroughly_and_says_what_misses(command, tmp_path) -> 
     topology.write_text(PAIR.format(name=NAME, delay="2 ms"))
     command("up", topology)
     try:
+        refused = command("link", "--name", NAME, "dev1", "ap1", "--set", "loss=90%", check=False)
+        assert refused.returncode == 2 and "cannot come in bursts of 4" in refused.stderr
         done = command("certify", NAME, check=False)
         assert "s left" in done.stderr and "edge1 > ap1" in done.stdout and "lost in a row" in done.stdout
         assert done.returncode == (1 if "MISS" in done.stdout else 0)
