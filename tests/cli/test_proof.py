@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -36,20 +37,18 @@ def test_every_byte_of_a_run_is_accounted_for(command, files, tmp_path) -> None:
 def test_strange_traffic_and_links_out_of_tolerance_make_a_run_invalid(command, files, tmp_path) -> None:
     topology, workload = files(NAME, policy="full")
     topology.write_text(topology.read_text() + "tolerance: {delay: 0.1 us}\n")
-    command("up", topology)
-    try:
-        ping = ["exec", "--name", NAME, "dev1", "--", "ping", "-q", "-i", "0.01", "-s", "1000", "edge1"]
-        stranger = subprocess.Popen([sys.executable, "-m", "testbed", *ping], stdout=subprocess.DEVNULL)
-        try:
-            done = command("run", workload, "--name", NAME, "--output", tmp_path / "results", check=False)
-        finally:
-            stranger.terminate()
-            stranger.wait()
-    finally:
-        command("down", NAME)
+    arguments = ["run", workload, "--topology", topology, "--output", tmp_path / "results"]
+    begun = subprocess.Popen([sys.executable, "-m", "testbed", *map(str, arguments)], stdout=subprocess.DEVNULL)
+    while not Path(f"/run/testbed/{NAME}/certificate.json").exists():
+        assert begun.poll() is None
+        time.sleep(0.05)
+    ping = ["exec", "--name", NAME, "dev1", "--", "ping", "-q", "-i", "0.01", "-s", "1000", "edge1"]
+    stranger = subprocess.Popen([sys.executable, "-m", "testbed", *ping], stdout=subprocess.DEVNULL)
+    assert begun.wait() == 1
+    stranger.wait()  # with the testbed
     run = only(tmp_path / "results")
     summary = json.loads((run / "summary.json").read_bytes())
-    assert done.returncode == 1 and summary["verdict"] == "INVALID"
+    assert summary["verdict"] == "INVALID"
     assert any(reason.startswith("before the run, ") and ", asked 5.000" in reason for reason in summary["reasons"])
     assert any(reason.startswith("after the run, ") for reason in summary["reasons"])
     assert any("dev1-ap1 up: " in reason and "are not this run's" in reason for reason in summary["reasons"])

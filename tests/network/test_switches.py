@@ -31,7 +31,7 @@ def with_open_vswitch(topology: ResolvedTopology) -> ResolvedTopology:
 @OPEN_VSWITCH
 @pytest.mark.parametrize("shaping", BACKENDS)
 def test_everybody_is_reached_through_open_vswitch_at_the_links_rate(built: Build, shaping: Shaping) -> None:
-    from test_links import received, sockets
+    from tests.network.test_links import received, sockets
 
     network = built(with_open_vswitch(star(2, LinkParameters(10e6, 0.002), LinkParameters(50e6))), shaping)
     for node, peer in (("dev1", "edge1"), ("edge1", "dev2"), ("dev2", "ap1"), ("ap1", "edge1")):
