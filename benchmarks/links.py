@@ -240,9 +240,9 @@ def plot(path: Path, every: dict[str, list[LinkParameters]], rows: dict[str, dic
         for (who, found), mark in zip(rows.items(), ("o", "x"), strict=True):
             values = [_value(what, one) for one in found[what]]
             panel.plot(asked, values, mark, markersize=5, label=who)
-        if what != "delay":
+        if what == "rate":
             panel.set_xscale("log")
-            panel.set_yscale("log" if what == "rate" else "linear")
+            panel.set_yscale("log")
         panel.set_xlabel(HEADINGS[what].split(":")[0].split("(")[0])
     panels[0].set_ylabel("measured")
     panels[0].legend()
