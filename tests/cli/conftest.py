@@ -68,17 +68,20 @@ def _adopt_orphans() -> None:
 
 
 def _descendants() -> dict[int, str]:
-    """What lives below this process, with its commands."""
+    """What lives below this process, with its commands, but for strangers and what is below them."""
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             state, parent = stat.read_text().rpartition(")")[2].split()[:2]
             if state != "Z":
                 parents[int(stat.parent.name)] = int(parent)
+    found: dict[int, str] = {}
     below = {os.getpid()}
-    while more := {pid for pid, parent in parents.items() if parent in below} - below:
-        below |= more
-    return {pid: _command(pid) for pid in below - {os.getpid()}}
+    while below:
+        commands = {pid: _command(pid) for pid, parent in parents.items() if parent in below and pid not in found}
+        below = {pid for pid, command in commands.items() if "stranger" not in command}
+        found |= {pid: commands[pid] for pid in below}
+    return found
 
 
 def _command(pid: int) -> str:
@@ -93,7 +96,7 @@ class Machine:
 
     def holdings(self) -> dict[str, set[str]]:
         links = json.loads(subprocess.check_output(["ip", "-j", "link"]))
-        ours = {pid: command for pid, command in _descendants().items() if "stranger" not in command}
+        ours = _descendants()
         groups = {group: self._may_be_ours(group, ours) for group in Path("/sys/fs/cgroup").glob("**/testbed-*")}
         others = {group.name.removeprefix("testbed-") for group, may_be in groups.items() if not may_be}
         return {
