@@ -267,7 +267,8 @@ def main() -> None:
     parser.add_argument("--shaping", default="auto")
     parser.add_argument("--idle", action="store_true", help="keep no core busy")
     parser.add_argument("--quick", action="store_true", help="a third of the values")
-    parser.add_argument("--plot", type=Path)
+    parser.add_argument("--only", nargs="+", choices=[*HEADINGS], default=[*HEADINGS], help="what to vary")
+    parser.add_argument("--plot", type=Path, help="all kinds as an SVG")
     parser.add_argument("--stock", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.stock:
@@ -275,7 +276,7 @@ def main() -> None:
         print(msgspec.json.encode(stock(every)).decode())
         return
     shaping = choose_shaping(asked.shaping)
-    every = cases(shaping, asked.quick)
+    every = {what: values for what, values in cases(shaping, asked.quick).items() if what in asked.only}
     with contextlib.nullcontext() if asked.idle else busy_cores():
         rows = {"ours": ours(every, shaping), "stock TCLink": stock_in_a_process(every)}
     print(file=sys.stderr)
