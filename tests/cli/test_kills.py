@@ -20,7 +20,7 @@ import pytest
 pytestmark = [pytest.mark.root, pytest.mark.kill, pytest.mark.timeout(3600)]
 
 NAME = "kill-test"
-ROUNDS = int(os.environ.get("TESTBED_KILL_ROUNDS", "6"))
+ROUNDS = int(os.environ.get("TESTBED_KILL_ROUNDS", "3"))
 LASTS_S = {"up": 8.0, "run": 8.0, "down": 1.5}
 """How long each command takes, about: instants are drawn within."""
 PHASES = tuple(LASTS_S)

@@ -86,16 +86,14 @@ def test_the_same_workload_and_seed_give_the_same_run(command, files, tmp_path) 
     try:
         for number in (1, 2):
             command("run", workload, "--name", NAME, "--output", tmp_path / str(number))
-        command("run", workload, "--name", NAME, "--seed", 2, "--output", tmp_path / "3")
     finally:
         command("down", NAME)
-    first, second, other = (assert_balanced(only(tmp_path / number, "*-random")) for number in "123")
+    first, second = (assert_balanced(only(tmp_path / number, "*-random")) for number in "12")
     replayed = ["device", "image", "arrival_s", "decision", "encoding", "split", "kept_channels", "bits", "edge"]
     pd.testing.assert_frame_equal(first[replayed], second[replayed])
     both = first["predicted"].notna() & second["predicted"].notna()
     assert both.sum() > 0.8 * len(first)
     assert (first.loc[both, "predicted"] == second.loc[both, "predicted"]).all()
-    assert len(other) != len(first) or not other["arrival_s"].equals(first["arrival_s"])
 
 
 def test_events_change_the_links_and_the_run_puts_them_back(command, files, tmp_path) -> None:
