@@ -25,7 +25,7 @@ from typing import Any
 
 import msgspec
 from busy import busy_cores
-from relay_scale import star
+from stars import star
 
 from testbed.documents.resolved import LinkParameters, Tolerance
 from testbed.network.build import EmulatedNetwork, ProbeEnd
@@ -117,7 +117,7 @@ def message_ms(ends: tuple[ProbeEnd, ProbeEnd]) -> float:
 def ours(every: dict[str, list[LinkParameters]], shaping: Shaping) -> dict[str, list[Measurement]]:
     ownership = Ownership.create(f"bench-{os.getpid()}")
     try:
-        network = EmulatedNetwork.build(star(1, MBIT, 0.005), shaping, ownership)
+        network = EmulatedNetwork.build(star(1, LinkParameters(MBIT, 0.005)), shaping, ownership)
         ends = (network.probe_end("dev1", "ap1", 0), network.probe_end("dev1", "ap1", 1))
         found: dict[str, list[Measurement]] = {}
         for what, values in every.items():

@@ -18,32 +18,13 @@ import threading
 import time
 
 from busy import busy_cores, cpu_seconds
+from stars import star
 
-from testbed.documents.resolved import (
-    Compute,
-    LinkParameters,
-    ResolvedAccessPoint,
-    ResolvedDevice,
-    ResolvedEdge,
-    ResolvedLink,
-    ResolvedTopology,
-)
+from testbed.documents.resolved import LinkParameters
 from testbed.network.build import EmulatedNetwork
 from testbed.network.namespace import socket_in
 from testbed.network.ownership import Ownership
 from testbed.network.shape import Shaping
-
-
-def star(links: int, bandwidth_bps: float, delay_s: float) -> ResolvedTopology:
-    link = LinkParameters(bandwidth_bps, delay_s)
-    names = [f"dev{number}" for number in range(1, links + 1)]
-    return ResolvedTopology(
-        "relay-scale",
-        {"ap1": ResolvedAccessPoint()},
-        {"edge1": ResolvedEdge("ap1", Compute())},
-        {name: ResolvedDevice(("ap1",), Compute()) for name in names},
-        tuple(ResolvedLink(name, "ap1", link, link) for name in (*names, "edge1")),
-    )
 
 
 class Flows:
@@ -112,7 +93,9 @@ def main() -> None:
     asked = parser.parse_args()
     ownership = Ownership.create(f"bench-{os.getpid()}")
     try:
-        network = EmulatedNetwork.build(star(asked.links, asked.rate * 1e6, 0.010), Shaping.RELAY, ownership)
+        network = EmulatedNetwork.build(
+            star(asked.links, LinkParameters(asked.rate * 1e6, 0.010)), Shaping.RELAY, ownership
+        )
         relay = [one.pid for one, name in ownership.processes().items() if name == "relay"]
         devices = [f"dev{number}" for number in range(1, asked.links + 1)]
         flows = Flows(network, devices)

@@ -18,30 +18,12 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from testbed.documents.resolved import (
-    Compute,
-    LinkParameters,
-    ResolvedAccessPoint,
-    ResolvedDevice,
-    ResolvedEdge,
-    ResolvedLink,
-    ResolvedTopology,
-)
+from stars import star
+
+from testbed.documents.resolved import LinkParameters
 
 STOCK_AT_MOST = 200
 PINGS_AT_ONCE = 8
-
-
-def star(hosts: int) -> ResolvedTopology:
-    link = LinkParameters(10e6, 0.005, 0.001, 0.005)
-    devices = [f"dev{number}" for number in range(1, hosts + 1)]
-    return ResolvedTopology(
-        "star",
-        {"ap1": ResolvedAccessPoint()},
-        {"edge1": ResolvedEdge("ap1", Compute())},
-        {name: ResolvedDevice(("ap1",), Compute()) for name in devices},
-        tuple(ResolvedLink(name, "ap1", link, link) for name in ("edge1", *devices)),
-    )
 
 
 def ping_all(pids: Iterable[int], address: str) -> None:
@@ -61,7 +43,7 @@ def ours(hosts: int) -> tuple[float, float]:
     from testbed.network.probe import choose_shaping
 
     shaping = choose_shaping()
-    topology = star(hosts)
+    topology = star(hosts, LinkParameters(10e6, 0.005, 0.001, 0.005))
     began = time.perf_counter()
     ownership = Ownership.create(f"bench-{os.getpid()}")
     try:

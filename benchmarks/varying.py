@@ -17,7 +17,8 @@ import time
 
 import msgspec
 from busy import busy_cores, cpu_seconds
-from relay_scale import Flows, star
+from relay_scale import Flows
+from stars import star
 
 from testbed.documents.fading import shannon_bps
 from testbed.documents.resolved import Fading, LinkParameters
@@ -98,7 +99,7 @@ def main() -> None:
     asked = parser.parse_args()
     shaping = choose_shaping(asked.shaping)
     channel = msgspec.structs.replace(CHANNEL, coherence_s=asked.coherence_ms / 1e3)
-    plain = star(asked.links, shannon_bps(channel, 1.0), 0.005)
+    plain = star(asked.links, LinkParameters(shannon_bps(channel, 1.0), 0.005))
     links = tuple(
         msgspec.structs.replace(link, up_channel=0) if link.a.startswith("dev") else link for link in plain.links
     )
