@@ -19,7 +19,7 @@ CONFIDENCE = 0.99
 """That all intervals of a certificate hold together."""
 _QUANTITIES = 7  # jitter counts twice: how much, and whether uniform
 _BATCH, _THOROUGH_BATCH = 64, 16  # links: the sockets and packets of one prober
-_ROUNDS, _THOROUGH_ROUNDS = (1.0, 4.0), (1.0, 1.0)  # times the effort; the later ones for what missed
+_ROUNDS, _THOROUGH_ROUNDS = (1.0, 4.0, 4.0), (1.0, 1.0)  # times the effort; the later ones for what missed
 _STRAYS = 0.1  # of the packets, which a busy machine may delay by more than the tolerance
 
 

@@ -9,7 +9,7 @@
 
 #include "heap.h"
 
-enum { ETHERNET = 14, FRAME = 2048, AT_ONCE = 32, QUANTUM = 1500 };
+enum { ETHERNET = 14, FRAME = 2048, AT_ONCE = 32, TAP_QUEUE = 4000, QUANTUM = 1500 };
 
 struct packet {
 	struct packet *next;
@@ -25,7 +25,7 @@ struct fifo {
 /* Serves one packet at a time. */
 struct server {
 	double left; /* bits of the packet that are still to be served at `since` */
-	int64_t since, done; /* done: NEVER if idle */
+	int64_t since, done; /* done: NEVER if idle, then idle from `since` on */
 };
 
 struct parameters {
@@ -233,7 +233,7 @@ static void advance(struct direction *d, int64_t now)
 		if (d->queue.head)
 			serve(&d->server, d->is.rate, d->queue.head, done);
 		else
-			d->server.done = NEVER;
+			d->server = (struct server){.since = done, .done = NEVER};
 		if (d->air)
 			air_enter(d, p, done);
 		else
@@ -250,13 +250,16 @@ static void direction_due(struct timed *timed, int64_t now)
 	advance(d, d->air ? timed->when : now); /* what shares an air must come to it in order */
 }
 
-/* Returns false if the TAP is gone. All that was due at `now` has happened. */
-static bool receive(struct link *l, int side, int64_t now)
+/* Returns false if the TAP is gone. All that was due at `now` has happened. The relay should have run at `held`; if that
+ * is over, it was kept from it. When a packet came meanwhile is not known: it is served as soon as the link was free of
+ * those before it, or a saturated link would be idle and then lose what overfills its queue. */
+static bool receive(struct link *l, int side, int64_t held, int64_t now)
 {
 	struct direction *d = &l->direction[side];
 	unsigned char frame[FRAME];
 	advance(d, now);
-	for (int i = 0; i < AT_ONCE; i++) {
+	bool fits = true;
+	for (int i = 0; i < AT_ONCE || (fits && i < TAP_QUEUE); i++) {
 		ssize_t length = read(l->tap[side], frame, sizeof frame);
 		if (length < 0) {
 			if (errno != EAGAIN && errno != EINTR)
@@ -267,7 +270,7 @@ static bool receive(struct link *l, int side, int64_t now)
 		if (size <= 0 || d->is.rate <= 0)
 			continue;
 		struct packet *p = d->backlog + size > d->is.limit ? NULL : malloc(sizeof *p + length);
-		if (!p) {
+		if (!(fits = p)) {
 			d->dropped++;
 			continue;
 		}
@@ -276,7 +279,9 @@ static bool receive(struct link *l, int side, int64_t now)
 		fifo_push(&d->queue, p);
 		d->backlog += size;
 		if (d->server.done == NEVER)
-			serve(&d->server, d->is.rate, p, now);
+			serve(&d->server, d->is.rate, p, d->air || d->server.since < held ? now : d->server.since);
+		if (d->server.done <= now)
+			advance(d, now);
 	}
 	settle(d);
 	return true;

@@ -51,8 +51,8 @@
 
 #include "link.h"
 
-enum { CLOSERS = 32, LINKS = 4096, CLIENTS = 64 };
-enum { MESSAGE = 65536, PLANS = 1000000, RECORDS = 4000, TAP_QUEUE = 4000 };
+enum { CLOSERS = 32, LINKS = 4096, CLIENTS = 64, EVENTS = 64, LATE = 100000 };
+enum { MESSAGE = 65536, PLANS = 1000000, RECORDS = 4000 };
 
 struct change {
 	int64_t number, when; /* ns of CLOCK_MONOTONIC */
@@ -380,6 +380,16 @@ static void welcome(void)
 	clients++;
 }
 
+/* How many of EVENTS there are, as soon as one is or at the time `next`; negative, with errno, as epoll_pwait2. Whoever was
+ * kept from running until after `next` is told of a timeout alone: what has come meanwhile must be seen with it. */
+static int wait_until(int64_t next, struct epoll_event *events, const sigset_t *signals)
+{
+	int64_t now = now_ns(), wait = next > now ? next - now : 0;
+	struct timespec timeout = {wait / 1000000000, wait % 1000000000}, none = {0};
+	int count = epoll_pwait2(poller, events, EVENTS, next == NEVER ? NULL : &timeout, signals);
+	return count == 0 && wait && now_ns() > next + LATE ? epoll_pwait2(poller, events, EVENTS, &none, signals) : count;
+}
+
 static void end(int signal)
 {
 	(void)signal;
@@ -451,11 +461,12 @@ int main(int argc, char **argv)
 	sigaddset(&terminate, SIGTERM);
 	sigprocmask(SIG_BLOCK, &terminate, NULL);
 	while (!ending) {
-		struct epoll_event events[64];
-		int64_t next = next_to_happen()->when, now = now_ns(), wait = next > now ? next - now : 0;
-		struct timespec timeout = {wait / 1000000000, wait % 1000000000};
-		int count = epoll_pwait2(poller, events, 64, next == NEVER ? NULL : &timeout, &none);
-		if (count < 0 && errno != EINTR)
+		struct epoll_event events[EVENTS];
+		int64_t next = next_to_happen()->when, now;
+		int count = wait_until(next, events, &none);
+		if (count < 0 && errno == EINTR)
+			continue;
+		if (count < 0)
 			die("cannot wait (Linux before 5.11 lacks epoll_pwait2)");
 		for (int i = 0; i < count; i++) {
 			uint64_t which = events[i].data.u64;
@@ -463,7 +474,7 @@ int main(int argc, char **argv)
 			catch_up(now); /* else a packet could be served from before it came */
 			if (which >> 32) {
 				int number = (which & 0xffffffff) >> 1, side = which & 1;
-				if (!receive(&links[number], side, now))
+				if (!receive(&links[number], side, next, now))
 					epoll_ctl(poller, EPOLL_CTL_DEL, links[number].tap[side], NULL);
 			} else if ((int)which == listener) {
 				welcome();
