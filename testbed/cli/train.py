@@ -43,7 +43,7 @@ def aecnn(
     with Progress(console=Console(stderr=True)) as bar:
         tasks = {}
 
-        def progress(stage: str, done: float, note: str) -> None:
+        def progress(stage: str, done: float, note: str, **figures: float) -> None:
             if stage not in tasks:
                 tasks[stage] = bar.add_task(stage, total=1.0)
             bar.update(tasks[stage], completed=done, description=f"{stage}: {note}")

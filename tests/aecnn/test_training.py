@@ -69,7 +69,7 @@ def config(tmp_path: Path) -> Config:
 
 
 def run(folder: Path, config: Config, output: Path, seen: list[str], *, until: str = "") -> Path:
-    def progress(stage: str, done: float, note: str) -> None:
+    def progress(stage: str, done: float, note: str, **figures: float) -> None:
         if until and stage == until:
             raise KeyboardInterrupt
         if stage not in seen:

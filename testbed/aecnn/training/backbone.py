@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from testbed.aecnn.resnet import Bottleneck, ResNet50, block_names
-from testbed.aecnn.training.cache import Features, Progress
+from testbed.aecnn.training.cache import Features
 from testbed.aecnn.training.config import Config
 from testbed.aecnn.training.fitting import Batch, fit
+from testbed.aecnn.training.keeping import Keep
+from testbed.aecnn.training.progress import Progress
 from testbed.aecnn.training.published import restore_statistics
 
 
@@ -38,11 +40,14 @@ def precision(config: Config) -> contextlib.AbstractContextManager[object]:
 def prepare_backbone(network: ResNet50, features: Features, config: Config) -> None:
     """Give the blocks to be trained the batch statistics of their photographs, without changing what they compute."""
     blocks = [network.block(name) for name in trainable_blocks(config)]
-    batches = features.drawn(1, config.backbone[0].batch, np.random.default_rng(config.seed))
-    restore_statistics(_folded(blocks), nn.Sequential(*blocks), list(itertools.islice((x for x, _, _ in batches), 12)))
+    batch = config.backbone[0].batch
+    drawn = [features.batch_at(step, batch, (config.seed, 0))[0] for step in range(min(12, features.steps(1, batch)))]
+    restore_statistics(_folded(blocks), nn.Sequential(*blocks), drawn)
 
 
-def train_backbone(network: ResNet50, features: Features, config: Config, part: int, progress: Progress) -> None:
+def train_backbone(
+    network: ResNet50, features: Features, config: Config, part: int, progress: Progress, keep: Keep
+) -> None:
     """Train the blocks that are not frozen, and the classifier, from cached features of the frozen part.
 
     Where `mixup` is given, features are mixed in pairs (manifold mixup, Verma et al. 2019): the cached copies are few
@@ -51,12 +56,12 @@ def train_backbone(network: ResNet50, features: Features, config: Config, part: 
     settings = config.backbone[part]
     names = trainable_blocks(config)
     blocks = [network.block(name) for name in names]
-    rng = np.random.default_rng([config.seed, part])
+    seed = (config.seed, part)
     network.eval()
     for block in blocks:
         block.train()
 
-    def loss_of(batch: Batch) -> Tensor:
+    def loss_of(batch: Batch, rng: np.random.Generator) -> Tensor:
         x, labels, _ = batch
         share = float(rng.beta(settings.mixup, settings.mixup)) if settings.mixup else 1.0
         other = torch.from_numpy(rng.permutation(len(x)))
@@ -73,10 +78,12 @@ def train_backbone(network: ResNet50, features: Features, config: Config, part: 
             ([parameter for block in blocks for parameter in block.parameters()], settings.rate),
             (network.fc.parameters(), settings.fresh_rate or settings.rate),
         ],
-        features.drawn(settings.epochs, settings.batch, rng),
+        partial(features.batch_at, batch=settings.batch, seed=seed),
         features.steps(settings.epochs, settings.batch),
         loss_of,
         progress,
+        seed=seed,
+        keep=keep,
     )
     network.eval()
 

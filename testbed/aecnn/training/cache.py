@@ -14,9 +14,8 @@ from torch import Tensor
 
 from testbed.aecnn.photographs import CaltechPhotographs
 from testbed.aecnn.training.augment import copies_of
-
-Progress = Callable[[str, float, str], None]
-"""Told of a stage: its name, the share done, and a note such as its loss."""
+from testbed.aecnn.training.draws import Draw, generator
+from testbed.aecnn.training.progress import Progress
 
 Array = NDArray[np.float16]
 
@@ -37,16 +36,17 @@ class Features:
             where = slice(start, min(start + batch, len(self)))
             yield where, torch.from_numpy(self.array[0, where].astype(np.float32))
 
-    def drawn(self, epochs: float, batch: int, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Random batches: features (float32), labels, and `[batch, 2]` of copy and photograph."""
-        for step in range(self.steps(epochs, batch)):
-            at = step % self.steps(1, batch)
-            if at == 0:
-                order = rng.permutation(len(self))
-            which = np.sort(order[at * batch : (at + 1) * batch])
-            copy = rng.integers(len(self.array), size=len(which))
-            features = torch.from_numpy(self.array[copy, which].astype(np.float32))
-            yield features, self.labels[which], torch.from_numpy(np.stack([copy, which], 1))
+    def batch_at(self, step: int, batch: int, seed: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """A step's random batch: features (float32), labels, and `[batch, 2]` of copy and photograph.
+
+        Every pass sees each photograph once, in an order of its own; a step's batch follows from `seed` alone.
+        """
+        epoch, at = divmod(step, self.steps(1, batch))
+        order = generator(seed, Draw.ORDER, epoch).permutation(len(self))
+        which = np.sort(order[at * batch : (at + 1) * batch])
+        copy = generator(seed, Draw.COPIES, step).integers(len(self.array), size=len(which))
+        features = torch.from_numpy(self.array[copy, which].astype(np.float32))
+        return features, self.labels[which], torch.from_numpy(np.stack([copy, which], 1))
 
     def steps(self, epochs: float, batch: int) -> int:
         """Whole batches in that many passes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,9 +15,11 @@ from testbed.aecnn.compression import CompressedSplit, PointCodec
 from testbed.aecnn.entropy_coder import frequencies_of
 from testbed.aecnn.resnet import ResNet50
 from testbed.aecnn.training.backbone import precision, prior_shift, run_blocks
-from testbed.aecnn.training.cache import Features, Progress
+from testbed.aecnn.training.cache import Features
 from testbed.aecnn.training.config import Config, Fit
 from testbed.aecnn.training.fitting import Batch, fit
+from testbed.aecnn.training.keeping import Keep
+from testbed.aecnn.training.progress import Progress
 
 
 class SplitTraining:
@@ -47,15 +50,14 @@ class SplitTraining:
         self.progress = progress
         self.shift = prior_shift(features.labels, network.fc.out_features, config.prior)
 
-    def train_attention(self) -> None:
+    def train_attention(self, keep: Keep) -> None:
         """Stage 1: attention alone, the network frozen; then every point keeps the channels that matter most."""
         settings = self.config.attention
-        rng = self._seeded(1)
         for name in self.compressed.retrained_names:
             self.compressed.block(self.network, name).load_state_dict(self.network.block(name).state_dict())
         self.compressed.eval()
 
-        def loss_of(batch: Batch) -> Tensor:
+        def loss_of(batch: Batch, rng: np.random.Generator) -> Tensor:
             x, labels, _ = batch
             with precision(self.config):
                 with torch.no_grad():
@@ -65,9 +67,8 @@ class SplitTraining:
             loss: Tensor = self._cross_entropy(logits, labels, settings.fit)
             return loss + settings.sparsity * weights.mean()
 
-        self._fit(
-            "attention", settings.fit, [(self.compressed.attention.parameters(), settings.fit.rate)], rng, loss_of
-        )
+        rated = [(self.compressed.attention.parameters(), settings.fit.rate)]
+        self._fit("attention", settings.fit, rated, 1, loss_of, keep)
         self._prune()
 
     def _prune(self) -> None:
@@ -89,12 +90,11 @@ class SplitTraining:
                 codec.recovery.norm.weight.copy_(deviation)
                 codec.recovery.norm.bias.copy_(mean.mean(0))
 
-    def train_recovery(self) -> None:
+    def train_recovery(self, keep: Keep) -> None:
         """Stage 2: each point's feature recovery, towards the attended features and the right class."""
-        rng = self._seeded(2)
         self.compressed.eval()
 
-        def loss_of(batch: Batch) -> Tensor:
+        def loss_of(batch: Batch, rng: np.random.Generator) -> Tensor:
             x, labels, _ = batch
             codec = self._drawn_point(rng)
             codec.recovery.train()
@@ -110,17 +110,16 @@ class SplitTraining:
             return error + self._cross_entropy(logits, labels, self.settings.recover)
 
         parameters = [parameter for codec in self.compressed.codecs for parameter in codec.recovery.parameters()]
-        self._fit("recovery", self.settings.recover, [(parameters, self.settings.recover.rate)], rng, loss_of)
+        self._fit("recovery", self.settings.recover, [(parameters, self.settings.recover.rate)], 2, loss_of, keep)
 
-    def tune(self) -> None:
+    def tune(self, keep: Keep) -> None:
         """Stage 3: quantiser in the loop, retrained head and tail blocks, half distilled; then the coder's tables."""
         settings, temperature = self.settings.tune, self.config.temperature
-        rng = self._seeded(3)
         self.compressed.eval()
         for name in self.settings.head:
             self.compressed.block(self.network, name).train()
 
-        def loss_of(batch: Batch) -> Tensor:
+        def loss_of(batch: Batch, rng: np.random.Generator) -> Tensor:
             x, labels, where = batch
             codec = self._drawn_point(rng)
             codec.recovery.train()
@@ -140,7 +139,7 @@ class SplitTraining:
             *self.compressed.attention.parameters(),
             *self.compressed.points.parameters(),
         ]
-        self._fit("tune", settings, [(others, settings.rate), (tail, self.settings.tail_rate)], rng, loss_of)
+        self._fit("tune", settings, [(others, settings.rate), (tail, self.settings.tail_rate)], 3, loss_of, keep)
         self.compressed.eval()
         self._fit_tables()
 
@@ -175,23 +174,23 @@ class SplitTraining:
         stage: str,
         settings: Fit,
         rated: Iterable[tuple[Iterable[nn.Parameter], float]],
-        rng: np.random.Generator,
-        loss_of: Callable[[Batch], Tensor],
+        number: int,
+        loss_of: Callable[[Batch, np.random.Generator], Tensor],
+        keep: Keep,
     ) -> None:
+        seed = (self.config.seed, number)
         fit(
             f"{stage} after {self.compressed.split}",
             settings,
             rated,
-            self.features.drawn(settings.epochs, settings.batch, rng),
+            partial(self.features.batch_at, batch=settings.batch, seed=seed),
             self.features.steps(settings.epochs, settings.batch),
             loss_of,
             self.progress,
+            seed=seed,
+            keep=keep,
         )
         self.compressed.eval()
-
-    def _seeded(self, stage: int) -> np.random.Generator:
-        torch.manual_seed(self.config.seed + stage)
-        return np.random.default_rng([self.config.seed, stage])
 
     def _parameters(self, names: Iterable[str]) -> list[nn.Parameter]:
         """Of the retrained copies of these blocks."""

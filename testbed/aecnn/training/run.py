@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from testbed.aecnn.checkpoint import save_checkpoint
 from testbed.aecnn.compression import CompressedSplit
@@ -26,9 +26,11 @@ from testbed.aecnn.training.backbone import (
     train_backbone,
     trainable_blocks,
 )
-from testbed.aecnn.training.cache import Features, Progress, features_to_features, photographs_to_features
+from testbed.aecnn.training.cache import Features, features_to_features, photographs_to_features
 from testbed.aecnn.training.compress import SplitTraining
 from testbed.aecnn.training.config import Config, ConfigError
+from testbed.aecnn.training.keeping import Keep, Stages
+from testbed.aecnn.training.progress import Progress
 from testbed.jobs.decision import OperatingPoint
 
 
@@ -49,6 +51,7 @@ class TrainingRun:
         self.network = network.eval()
         self.output = output
         self.progress = progress
+        self.stages = Stages(output)
         self.division: Division = divide(photographs)
         (output / "division.json").write_bytes(msgspec.json.encode(self.division))
 
@@ -71,9 +74,9 @@ class TrainingRun:
             training = SplitTraining(
                 self.network, split, near[split.split], names[split.split], teacher, self.config, self.progress
             )
-            self._stage(f"{split.split}-attention", split, training.train_attention)
-            self._stage(f"{split.split}-recovery", split, training.train_recovery)
-            self._stage(f"{split.split}-tuned", split, training.tune)
+            self.stages.run(f"{split.split}-attention", split, training.train_attention)
+            self.stages.run(f"{split.split}-recovery", split, training.train_recovery)
+            self.stages.run(f"{split.split}-tuned", split, training.tune)
             self._report(training, near_validation[split.split])
         path = self.output / "checkpoint.safetensors"
         save_checkpoint(path, self.network, splits, self.config.width, self.photographs.classes)
@@ -83,15 +86,15 @@ class TrainingRun:
     def _train_backbone(self, features: Features) -> None:
         """Stage 0, each of its parts kept; then their average, with a bias that favours no class for its number."""
 
-        def train(part: int) -> None:
+        def train(part: int, keep: Keep) -> None:
             if part == 0:
                 prepare_backbone(self.network, features, self.config)
-            train_backbone(self.network, features, self.config, part, self.progress)
+            train_backbone(self.network, features, self.config, part, self.progress, keep)
 
         for part in range(len(self.config.backbone)):
-            self._stage(f"backbone-{part + 1}", self.network, partial(train, part))
+            self.stages.run(f"backbone-{part + 1}", self.network, partial(train, part))
         parts = [
-            safetensors.torch.load_file(self.output / f"backbone-{part + 1}.safetensors")
+            safetensors.torch.load_file(self.stages.path(f"backbone-{part + 1}"))
             for part in range(len(self.config.backbone))
         ]
         self.network.load_state_dict(average(parts, self.config.average))
@@ -143,19 +146,10 @@ class TrainingRun:
         split = CompressedSplit(name, self.config.width, points, retrained, original=self.network.original)
         return split.eval()  # stages put into training what they train
 
-    def _stage(self, name: str, module: nn.Module, train: Callable[[], None]) -> None:
-        path = self.output / f"{name}.safetensors"
-        if path.exists():
-            module.load_state_dict(safetensors.torch.load_file(path))
-            return
-        train()
-        partial = path.with_suffix(".partial")
-        safetensors.torch.save_file({key: value.contiguous() for key, value in module.state_dict().items()}, partial)
-        partial.rename(path)
-
     def _report(self, training: SplitTraining, validation: Features) -> None:
         for name, accuracy in training.accuracies(validation).items():
-            self.progress(f"validation, {name}", 1.0, f"{accuracy:.1%} of {len(validation)} photographs")
+            note = f"{accuracy:.1%} of {len(validation)} photographs"
+            self.progress(f"validation, {name}", 1.0, note, accuracy=accuracy)
 
     @staticmethod
     def _claim(path: Path, config: Config) -> None:
