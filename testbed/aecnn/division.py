@@ -13,8 +13,8 @@ from testbed.aecnn.photographs import Photographs
 Role = Literal["train", "validation", "test"]
 
 SEED = 1
-TEST_SHARE, TEST_LEAST, TEST_MOST = 0.07, 3, 8
-VALIDATION_SHARE, VALIDATION_LEAST, VALIDATION_MOST = 0.05, 2, 16
+TEST_SHARE, TEST_LEAST = 0.08, 3
+VALIDATION_SHARE, VALIDATION_LEAST = 0.04, 2
 
 
 class Division(msgspec.Struct, frozen=True):
@@ -31,7 +31,7 @@ class Division(msgspec.Struct, frozen=True):
 
 
 def divide(photographs: Photographs, seed: int = SEED) -> Division:
-    """Divide every class by a hash of the seed and the photograph's file name.
+    """Divide every class by a hash of the seed and the photograph's file name, each role with the classes' own shares.
 
     The class is left out of the hash, so that the two croppings of one photograph that Caltech-101 has under one number
     (`Faces` and `Faces_easy`) fall on the same side.
@@ -42,13 +42,9 @@ def divide(photographs: Photographs, seed: int = SEED) -> Division:
     roles: dict[Role, list[str]] = {"train": [], "validation": [], "test": []}
     for names in by_class.values():
         ranked = sorted(names, key=lambda name: hashlib.sha256(f"{seed}/{name.split('/')[1]}".encode()).digest())
-        test = _count(len(names), TEST_SHARE, TEST_LEAST, TEST_MOST)
-        validation = test + _count(len(names), VALIDATION_SHARE, VALIDATION_LEAST, VALIDATION_MOST)
+        test = max(TEST_LEAST, round(TEST_SHARE * len(names)))
+        validation = test + max(VALIDATION_LEAST, round(VALIDATION_SHARE * len(names)))
         roles["test"] += ranked[:test]
         roles["validation"] += ranked[test:validation]
         roles["train"] += ranked[validation:]
     return Division(**{role: tuple(sorted(names)) for role, names in roles.items()})
-
-
-def _count(n: int, share: float, least: int, most: int) -> int:
-    return min(most, max(least, round(share * n)))

@@ -88,6 +88,7 @@ def test_the_division_is_seeded_disjoint_and_has_every_class_on_every_side(tmp_p
     sides = [set(division.train), set(division.validation), set(division.test)]
     assert sum(map(len, sides)) == len(photographs) == len(set.union(*sides))
     assert [sum(name.startswith("ant/") for name in side) for side in sides] == [26, 2, 3]
+    assert [sum(name.startswith("Faces/") for name in side) for side in sides] == [176, 8, 16]  # shares, uncapped
     for side in sides:
         numbers = {
             cropping: {name.split("/")[1] for name in side if name.startswith(f"{cropping}/")}
