@@ -1,4 +1,4 @@
-"""What benchmarks measure beside: cores that are kept busy; and how much of a core processes used."""
+"""What benchmarks measure beside: cores that are kept busy; how much of a core processes used, or the host took."""
 
 from __future__ import annotations
 
@@ -30,3 +30,12 @@ def cpu_seconds(pids: Iterable[int]) -> float:
             fields = file.read().rpartition(")")[2].split()
             total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     return total
+
+
+def taken_by_host() -> tuple[int, int]:
+    """Clock ticks of all cores since the start, those that a host took from this machine (if it is virtual), and all:
+    while it has them, nothing here runs, whatever its priority.
+    """
+    with open("/proc/stat") as file:  # noqa: PTH123
+        ticks = [int(field) for field in file.readline().split()[1:9]]
+    return ticks[7], sum(ticks)
