@@ -29,7 +29,7 @@ from rich.table import Table
 
 from testbed.aecnn.checkpoint import load_checkpoint
 from testbed.aecnn.entropy_coder import EntropyCoder, Frequencies, Symbols
-from testbed.aecnn.inference import load_model
+from testbed.aecnn.loading import load_model
 from testbed.aecnn.payload import HEADER_BYTES
 from testbed.aecnn.photographs import open_photographs
 from testbed.jobs.decision import Kind

@@ -20,7 +20,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from testbed.aecnn.inference import SplitModel, load_model
+from testbed.aecnn.inference import SplitModel
+from testbed.aecnn.loading import load_model
 from testbed.aecnn.photographs import Photographs, open_photographs
 from testbed.jobs.decision import Kind, Option
 

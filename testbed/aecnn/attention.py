@@ -9,18 +9,23 @@ REDUCTION = 16
 
 
 class ChannelAttention(nn.Module):
-    """`s = sigmoid(W2 relu(W1 gap(X)) + W2 relu(W1 gmp(X)))`: one MLP, shared by average and greatest value."""
+    """`s = sigmoid(W2 relu(W1 gap(X)) + W2 relu(W1 gmp(X)))`: one MLP, shared by average and greatest value.
 
-    def __init__(self, channels: int) -> None:
+    Without `maximum` it is `s = sigmoid(W2 relu(W1 gap(X)))`, squeeze and excitation (Hu et al. 2018).
+    """
+
+    def __init__(self, channels: int, *, maximum: bool = True) -> None:
         super().__init__()
         self.squeeze = nn.Linear(channels, channels // REDUCTION, bias=False)
         self.excite = nn.Linear(channels // REDUCTION, channels, bias=False)
+        self.maximum = maximum
 
     def forward(self, x: Tensor) -> Tensor:
         """`[N, C, H, W]` to weights `[N, C, 1, 1]` between 0 and 1."""
-        average = self.excite(torch.relu(self.squeeze(x.mean(dim=(2, 3)))))
-        greatest = self.excite(torch.relu(self.squeeze(x.amax(dim=(2, 3)))))
-        return torch.sigmoid(average + greatest)[:, :, None, None]
+        weight = self.excite(torch.relu(self.squeeze(x.mean(dim=(2, 3)))))
+        if self.maximum:
+            weight = weight + self.excite(torch.relu(self.squeeze(x.amax(dim=(2, 3)))))
+        return torch.sigmoid(weight)[:, :, None, None]
 
 
 def importance(weights: Tensor) -> Tensor:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 import safetensors.torch
-import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
-from testbed.aecnn.compression import CompressedSplit
+from testbed.aecnn.compression import CompressedSplit, Layout
+from testbed.aecnn.exits import EarlyExit
+from testbed.aecnn.parts import exit_of
 from testbed.aecnn.photographs import INPUT_PX
-from testbed.aecnn.resnet import ResNet50
-from testbed.jobs.decision import OperatingPoint
+from testbed.aecnn.resnet import ResNet50, stage_channels
 from testbed.jobs.profile import Profile
 
 FORMAT = "testbed-aecnn-1"
@@ -26,14 +26,6 @@ class CheckpointError(ValueError):
     """A checkpoint, or the profile beside it, cannot be read."""
 
 
-class SplitDescription(msgspec.Struct, frozen=True):
-    """A compressed split's operating points, and the blocks that have a copy retrained for it."""
-
-    split: str
-    points: tuple[OperatingPoint, ...]
-    retrained: tuple[str, ...]
-
-
 class Description(msgspec.Struct, frozen=True):
     """What the checkpoint's metadata say of it."""
 
@@ -42,7 +34,9 @@ class Description(msgspec.Struct, frozen=True):
     original: bool
     input_px: int
     classes: tuple[str, ...]
-    splits: tuple[SplitDescription, ...]
+    splits: tuple[Layout, ...]
+    exits: tuple[str, ...] = ()  # the stages after which the network can be left early
+    recompressed: tuple[str, ...] = ()  # encodings of photographs sent whole, beside "raw" and "jpeg"
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -52,7 +46,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     sha256: str
     description: Description
     network: ResNet50
-    splits: dict[str, CompressedSplit]
+    splits: dict[str, CompressedSplit]  # by the names of their layouts
+    exits: dict[str, EarlyExit]  # by their stage
 
 
 def checkpoint_path(name_or_path: str | Path) -> Path:
@@ -66,21 +61,28 @@ def profile_path(checkpoint: Path) -> Path:
 
 
 def save_checkpoint(
-    path: Path, network: ResNet50, splits: Sequence[CompressedSplit], width: float, classes: Sequence[str]
+    path: Path,
+    network: ResNet50,
+    width: float,
+    classes: Sequence[str],
+    splits: Sequence[CompressedSplit] = (),
+    exits: Mapping[str, EarlyExit] | None = None,
+    recompressed: Sequence[str] = (),
 ) -> None:
     """Write a checkpoint: matrices and kernels as float16, vectors as float32, tables as the integers they are."""
+    exits = exits or {}
     description = Description(
         FORMAT,
         width,
         network.original,
         INPUT_PX,
         tuple(classes),
-        tuple(
-            SplitDescription(split.split, tuple(codec.point for codec in split.codecs), split.retrained_names)
-            for split in splits
-        ),
+        tuple(split.layout for split in splits),
+        tuple(exits),
+        tuple(recompressed),
     )
-    modules = {"network": network, **{split.split: split for split in splits}}
+    modules: dict[str, nn.Module] = {"network": network, **{split.layout.name: split for split in splits}}
+    modules |= {exit_of(stage): early for stage, early in exits.items()}
     tensors = {
         f"{prefix}.{name}": _stored(tensor)
         for prefix, module in modules.items()
@@ -107,16 +109,17 @@ def load_checkpoint(name_or_path: str | Path = "default") -> Checkpoint:
             raise CheckpointError(f"{path}: format {description.format}, this is {FORMAT}")
         network = ResNet50(len(description.classes), description.width, original=description.original)
         _fill(network, "network", tensors)
-        splits = {}
-        for item in description.splits:
-            split = CompressedSplit(
-                item.split, description.width, item.points, item.retrained, original=description.original
-            )
-            _fill(split, item.split, tensors)
-            splits[item.split] = split
-    except (OSError, SafetensorError, msgspec.DecodeError, RuntimeError) as error:
+        splits, exits = {}, {}
+        for layout in description.splits:
+            split = CompressedSplit(layout, description.width, description.input_px, original=description.original)
+            _fill(split, layout.name, tensors)
+            splits[layout.name] = split
+        for stage in description.exits:
+            exits[stage] = EarlyExit(stage_channels(stage, description.width), len(description.classes))
+            _fill(exits[stage], exit_of(stage), tensors)
+    except (OSError, SafetensorError, msgspec.DecodeError, RuntimeError, KeyError) as error:
         raise CheckpointError(f"{path}: not a checkpoint: {error}") from None
-    return Checkpoint(path, sha256, description, network, splits)
+    return Checkpoint(path, sha256, description, network, splits, exits)
 
 
 def save_profile(checkpoint: Path, profile: Profile) -> None:
@@ -141,7 +144,7 @@ def _stored(tensor: Tensor) -> Tensor:
     return stored.contiguous()
 
 
-def _fill(module: torch.nn.Module, prefix: str, tensors: dict[str, Tensor]) -> None:
+def _fill(module: nn.Module, prefix: str, tensors: dict[str, Tensor]) -> None:
     start = f"{prefix}."
     state = {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
     module.load_state_dict(state)

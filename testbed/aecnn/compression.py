@@ -1,53 +1,50 @@
-"""A split network: which parts of it each operating point shares, and which are its own."""
+"""A split network under one method: which parts of it each operating point shares, and which are its own."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
+import msgspec
 from torch import Tensor, nn
 
 from testbed.aecnn.attention import ChannelAttention
-from testbed.aecnn.quantiser import Quantiser
-from testbed.aecnn.recovery import FeatureRecovery
-from testbed.aecnn.resnet import Bottleneck, ResNet50, block_names, stage_channels
+from testbed.aecnn.codec import PointCodec, Shape
+from testbed.aecnn.methods import AECNN, CODECS
+from testbed.aecnn.resnet import Bottleneck, ResNet50, block_names, stage_channels, stage_px
 from testbed.jobs.decision import OperatingPoint
 
 
-class PointCodec(nn.Module):
-    """One operating point: quantiser, feature recovery and the coder's frequencies."""
+class Layout(msgspec.Struct, frozen=True):
+    """What a method adds to the network after one stage: its operating points, and the blocks it has its own copy of.
 
-    frequencies: Tensor  # [k, 2^bits], whole numbers of at least 1
+    The copies stand in for the network's blocks, so that local and full inference keep theirs.
+    """
 
-    def __init__(self, point: OperatingPoint, channels: int) -> None:
-        super().__init__()
-        self.point = point
-        self.quantiser = Quantiser(point.kept_channels, point.bits)
-        self.recovery = FeatureRecovery(point.kept_channels, channels)
-        self.register_buffer("frequencies", torch.ones(point.kept_channels, 1 << point.bits, dtype=torch.int32))
+    split: str
+    points: tuple[OperatingPoint, ...]
+    retrained: tuple[str, ...]
+    method: str = AECNN
 
-    def kept(self, attended: Tensor) -> Tensor:
-        """The channels that are sent, of `[N, C, H, W]`."""
-        return attended[:, self.recovery.kept].float()
+    @property
+    def name(self) -> str:
+        """By which a checkpoint and the parts of a model know it: AECNN's splits go by the stage alone."""
+        return self.split if self.method == AECNN else f"{self.method}.{self.split}"
 
 
 class CompressedSplit(nn.Module):
-    """What compression after one stage adds to the network: attention, its points, and retrained copies of blocks.
+    """What one method's compression after one stage adds to a network of that width and input."""
 
-    The blocks named in `retrained` stand in for the network's own, so that local and full inference keep theirs.
-    """
-
-    def __init__(
-        self, split: str, width: float, points: Sequence[OperatingPoint], retrained: Sequence[str], *, original: bool
-    ) -> None:
+    def __init__(self, layout: Layout, width: float, input_px: int, *, original: bool) -> None:
         super().__init__()
-        self.split = split
-        channels = stage_channels(split, width)
-        self.attention = ChannelAttention(channels)
-        self.points = nn.ModuleDict({_key(point): PointCodec(point, channels) for point in points})
+        self.layout = layout
+        self.split = layout.split
+        shape = Shape(stage_channels(layout.split, width), stage_px(layout.split, input_px))
+        self.attention = ChannelAttention(shape.channels) if layout.method == AECNN else None
+        codec = CODECS[layout.method]
+        self.points = nn.ModuleDict({_key(point): codec(point, shape) for point in layout.points})
         self.retrained = nn.ModuleDict()
         shapes = ResNet50(1, width, original=original)
-        for name in retrained:
+        for name in layout.retrained:
             stage, index = name.split(".")
             if stage not in self.retrained:
                 self.retrained[stage] = nn.ModuleDict()
@@ -56,9 +53,9 @@ class CompressedSplit(nn.Module):
             blocks[index] = shapes.block(name)
 
     @property
-    def retrained_names(self) -> tuple[str, ...]:
-        """The blocks that have a copy here, in the network's order."""
-        return tuple(name for name in block_names() if self._own(name) is not None)
+    def last_block(self) -> str:
+        """The block whose output is compressed."""
+        return block_names(upto=self.split)[-1]
 
     @property
     def codecs(self) -> tuple[PointCodec, ...]:
@@ -82,7 +79,9 @@ class CompressedSplit(nn.Module):
         return x
 
     def attended(self, features: Tensor) -> Tensor:
-        """Features weighted by their attention."""
+        """Features weighted by their attention, where the method has one."""
+        if self.attention is None:
+            return features
         weighted = features * self.attention(features)
         assert isinstance(weighted, Tensor)
         return weighted

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from testbed.aecnn.inference import JPEG, SplitModel
+from testbed.aecnn.model import CoInferenceModel
+from testbed.aecnn.outcomes import Outcome, packed
 from testbed.aecnn.photographs import Photographs
-from testbed.jobs.decision import Option
+from testbed.jobs.decision import LOCAL, RAW, Kind, Option
+from testbed.jobs.intervals import mean_of_shares_interval, wilson_interval
 
 
 class Worth(msgspec.Struct, frozen=True):
@@ -20,11 +23,15 @@ class Worth(msgspec.Struct, frozen=True):
     mean_class_accuracy: float
     payload_mean: float
     payload_p95: float
+    accuracy_interval: tuple[float, float]  # 95 %
+    mean_class_interval: tuple[float, float]
 
 
 class EvaluatedPoint(msgspec.Struct, frozen=True):
-    """One operating point. The uncompressed network has nulls, and the bytes of the photograph's JPEG as payload."""
+    """One option. The uncompressed network is `full` as `jpeg`: nulls, and the bytes of the photograph's JPEG."""
 
+    kind: Kind
+    encoding: str
     split: str | None
     kept_channels: int | None
     bits: int | None
@@ -32,7 +39,9 @@ class EvaluatedPoint(msgspec.Struct, frozen=True):
     payload_mean: float
     payload_p95: float
     accuracy: float
+    accuracy_interval: tuple[float, float]  # 95 %
     mean_class_accuracy: float
+    mean_class_interval: tuple[float, float]
 
 
 class Evaluation(msgspec.Struct, frozen=True):
@@ -41,50 +50,83 @@ class Evaluation(msgspec.Struct, frozen=True):
     checkpoint: str
     images: str
     n: int
-    points: tuple[EvaluatedPoint, ...]
+    points: tuple[EvaluatedPoint, ...]  # the uncompressed network, then the operating points
+    others: tuple[EvaluatedPoint, ...] = ()  # rivals' operating points, early exits, photographs compressed once more
 
 
 def evaluate_points(
-    model: SplitModel, photographs: Photographs, checkpoint: str, images: str, progress: Callable[[float], None]
+    model: CoInferenceModel, photographs: Photographs, checkpoint: str, images: str, progress: Callable[[float], None]
 ) -> Evaluation:
     """The uncompressed network and every operating point over all the photographs; the names are as the user gave them.
 
     `progress` is told the share of photographs done.
     """
     worth = measure_worth(model, photographs, progress)
-    points = tuple(
-        EvaluatedPoint(
-            option.point.split if option.point else None,
-            option.point.kept_channels if option.point else None,
-            option.point.bits if option.point else None,
+
+    def evaluated(option: Option) -> EvaluatedPoint:
+        one, point = worth[option], option.point
+        return EvaluatedPoint(
+            option.kind,
+            option.encoding,
+            point.split if point else None,
+            point.kept_channels if point else None,
+            point.bits if point else None,
             model.nominal_ratio(option),
-            worth[option].payload_mean,
-            worth[option].payload_p95,
-            worth[option].accuracy,
-            worth[option].mean_class_accuracy,
+            one.payload_mean,
+            one.payload_p95,
+            one.accuracy,
+            one.accuracy_interval,
+            one.mean_class_accuracy,
+            one.mean_class_interval,
         )
-        for option in model.options
-        if option.point or option == JPEG
-    )
-    return Evaluation(checkpoint, images, len(photographs), points)
+
+    told = [option for option in model.options if option not in (LOCAL, RAW)]  # they answer as the JPEG does
+    points = tuple(evaluated(option) for option in told if option not in model.comparisons)
+    others = tuple(evaluated(option) for option in told if option in model.comparisons)
+    return Evaluation(checkpoint, images, len(photographs), points, others)
 
 
 def measure_worth(
-    model: SplitModel, photographs: Photographs, progress: Callable[[float], None]
+    model: CoInferenceModel, photographs: Photographs, progress: Callable[[float], None]
 ) -> dict[Option, Worth]:
     """Accuracy and payload bytes of every option over all the photographs."""
-    right: dict[Option, dict[int, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    every = range(len(photographs))
+    labels = np.array([photographs.label(index) for index in every])
+    return {one.option: worth_of(one, labels) for one in outcomes_of(model, photographs, every, progress)}
+
+
+def outcomes_of(
+    model: CoInferenceModel,
+    photographs: Photographs,
+    indices: Sequence[int],
+    progress: Callable[[float], None],
+    *,
+    options: Sequence[Option] | None = None,
+    variant: str = "",
+) -> list[Outcome]:
+    """What became of each of these photographs under the options, or every one; `progress` is told the share done."""
+    options = model.options if options is None else options
+    right: dict[Option, list[bool]] = defaultdict(list)
     sizes: dict[Option, list[int]] = defaultdict(list)
-    for one in model.prepare(photographs, range(len(photographs)), progress):
-        label = photographs.label(one.image)
-        right[one.option][label].append(one.predicted == label)
+    for one in model.prepare(photographs, indices, progress, options):
+        right[one.option].append(one.predicted == photographs.label(one.image))
         sizes[one.option].append(len(one.payload))
-    return {
-        option: Worth(
-            float(np.mean([answer for answers in right[option].values() for answer in answers])),
-            float(np.mean([np.mean(answers) for answers in right[option].values()])),
-            float(np.mean(sizes[option])),
-            float(np.percentile(sizes[option], 95)),
-        )
-        for option in model.options
-    }
+    return [
+        Outcome(option, variant, packed(np.array(right[option])), tuple(sizes[option]), model.nominal_ratio(option))
+        for option in options
+    ]
+
+
+def worth_of(outcome: Outcome, labels: NDArray[np.int64]) -> Worth:
+    """One option over photographs of these labels."""
+    right = outcome.right()
+    groups = [right[labels == label] for label in np.unique(labels)]
+    successes, trials = [int(group.sum()) for group in groups], [len(group) for group in groups]
+    return Worth(
+        float(right.mean()),
+        float(np.mean([group.mean() for group in groups])),
+        float(np.mean(outcome.payload_bytes)),
+        float(np.percentile(outcome.payload_bytes, 95)),
+        wilson_interval(sum(successes), sum(trials)),
+        mean_of_shares_interval(successes, trials),
+    )

@@ -5,39 +5,45 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from testbed.aecnn.checkpoint import Checkpoint, load_checkpoint, load_profile
+from testbed.aecnn.checkpoint import Checkpoint, load_profile
+from testbed.aecnn.codec import PointCodec
 from testbed.aecnn.entropy_coder import EntropyCoder, Symbols
+from testbed.aecnn.methods import RIVALS
+from testbed.aecnn.model import Prepared
 from testbed.aecnn.onnx_runtime import OnnxRuntime
-from testbed.aecnn.parts import WHOLE, Runtime, TorchRuntime, decoder_of, encoder_of, head_of, parts_of, tail_of
-from testbed.aecnn.payload import VERSION, Identity, PayloadError, pack, unpack
-from testbed.aecnn.photographs import PhotographError, Photographs, decode_jpeg, encode_jpeg
-from testbed.aecnn.resnet import fold, stage_channels, stage_px
+from testbed.aecnn.parts import (
+    WHOLE,
+    Runtime,
+    TorchRuntime,
+    decoder_of,
+    encoder_of,
+    exit_of,
+    head_of,
+    parts_of,
+    tail_of,
+)
+from testbed.aecnn.payload import VERSION, Identity, pack, unpack
+from testbed.aecnn.photographs import Photographs, decode_jpeg
+from testbed.aecnn.resnet import fold
+from testbed.aecnn.whole_photograph import Photograph, decode_whole, encode_whole, pixels_of
 from testbed.documents.resolved import RuntimeName
-from testbed.jobs.decision import LOCAL, Kind, OperatingPoint, Option
+from testbed.jobs.decision import JPEG, LOCAL, RAW, Kind, Option
 from testbed.jobs.profile import Profile
 
-Photograph = NDArray[np.uint8] | bytes
-"""A photograph as a device has it: `[height, width, 3]` pixels, or their JPEG."""
 
-RAW = Option(Kind.FULL, "raw")
-JPEG = Option(Kind.FULL, "jpeg")
+class _Point(NamedTuple):
+    """An operating point of a method, and what codes it."""
 
-
-class Prepared(msgspec.Struct, frozen=True):
-    """What one option sends for one photograph, and what the network then answers."""
-
-    option: Option
-    image: int
-    payload: bytes
-    predicted: int
+    place: int  # among the checkpoint's
+    layout: str
+    codec: PointCodec
+    coder: EntropyCoder
 
 
 class SplitModel:
@@ -53,16 +59,19 @@ class SplitModel:
         self.input_px = checkpoint.description.input_px
         self._width = checkpoint.description.width
         self._path = checkpoint.path
-        self._splits = tuple(checkpoint.splits)
-        self._coders = {
-            codec.point: EntropyCoder(codec.frequencies.numpy())
-            for split in checkpoint.splits.values()
-            for codec in split.codecs
+        self._exits = {Option(Kind.LOCAL, exit_of(stage)): exit_of(stage) for stage in checkpoint.exits}
+        self._recompressed = tuple(Option(Kind.FULL, encoding) for encoding in checkpoint.description.recompressed)
+        self._points = {
+            Option(Kind.SPLIT, split.layout.method, codec.point): _Point(
+                place, split.layout.name, codec, EntropyCoder(codec.frequencies.numpy())
+            )
+            for place, (split, codec) in enumerate(
+                (split, codec) for split in checkpoint.splits.values() for codec in split.codecs
+            )
         }
-        self._places = {point: place for place, point in enumerate(self._coders)}
-        for module in (checkpoint.network, *checkpoint.splits.values()):
+        for module in (checkpoint.network, *checkpoint.splits.values(), *checkpoint.exits.values()):
             fold(module)
-        self._parts = parts_of(checkpoint.network, checkpoint.splits.values())
+        self._parts = parts_of(checkpoint.network, checkpoint.splits.values(), checkpoint.exits)
         self._runtime: Runtime = TorchRuntime(self._parts)
         if runtime == "onnx":
             self._runtime = OnnxRuntime(self._parts, self.sha256)
@@ -90,23 +99,28 @@ class SplitModel:
 
     @property
     def options(self) -> tuple[Option, ...]:
-        """Local, full (raw, then JPEG) and the checkpoint's operating points, in the profile's order."""
-        return (LOCAL, RAW, JPEG, *(Option(Kind.SPLIT, "aecnn", point) for point in self._coders))
+        """Local, full (raw, then JPEG), the checkpoint's operating points, its early exits, and photographs that are
+        compressed once more, in the profile's order.
+        """
+        return (LOCAL, RAW, JPEG, *self._points, *self._exits, *self._recompressed)
+
+    @property
+    def comparisons(self) -> frozenset[Option]:
+        """The options that are there for comparison: rivals', early exits, photographs compressed once more."""
+        rivals = (option for option in self._points if option.encoding in RIVALS)
+        return frozenset((*rivals, *self._exits, *self._recompressed))
 
     def nominal_ratio(self, option: Option) -> float | None:
-        """`(C / k) * (32 / b)` of an operating point, None without one."""
-        if option.point is None:
-            return None
-        channels = stage_channels(option.point.split, self._width)
-        return channels / option.point.kept_channels * 32 / option.point.bits
+        """Bits of the float32 features over bits of the symbols, `(C / k) * (32 / b)`; None where none are sent."""
+        return self._points[option].codec.nominal_ratio if option in self._points else None
 
     def head(self, photograph: Photograph, option: Option) -> Any:
         """The device's part: local, the class; full, the photograph as it is; split, features `[1, C, H, W]`."""
         if option.kind is Kind.FULL:
             return photograph
         if option.kind is Kind.LOCAL:
-            return self.predict_local(photograph)
-        return self._runtime.run(head_of(_point(option).split), _tensor(photograph))
+            return int(self._runtime.run(self._exits.get(option, WHOLE), _tensor(photograph)).argmax())
+        return self._runtime.run(head_of(self._points[option].layout), _tensor(photograph))
 
     def encode(self, features: Any, option: Option, image: int) -> bytes:
         """What `head` gave, to the bytes that travel: none for local. A photograph that is a JPEG is sent as it is.
@@ -115,10 +129,8 @@ class SplitModel:
         """
         if option.kind is Kind.LOCAL:
             return b""
-        if option == RAW:
-            return _pixels(features).tobytes()
-        if option == JPEG:
-            return features if isinstance(features, bytes) else encode_jpeg_pixels(features)
+        if option.kind is Kind.FULL:
+            return encode_whole(features, option)
         return self.pack(self.symbols(features, option), option, image)
 
     def decode(self, payload: bytes, option: Option, image: int) -> Any:
@@ -127,12 +139,8 @@ class SplitModel:
         Raises:
             PayloadError: the payload is damaged, or is not of this checkpoint, option and photograph.
         """
-        if option == RAW:
-            if len(payload) != 3 * self.input_px**2:
-                raise PayloadError(f"raw payload of {len(payload)} bytes; a photograph has {3 * self.input_px**2}")
-            return np.frombuffer(payload, np.uint8).reshape(self.input_px, self.input_px, 3)
-        if option == JPEG:
-            return self._decoded_jpeg(payload)
+        if option.kind is Kind.FULL:
+            return decode_whole(payload, option, self.input_px)
         return self.recover(self.unpack(payload, option, image), option)
 
     def tail(self, features: Any, option: Option) -> int:
@@ -141,7 +149,7 @@ class SplitModel:
             return int(features)
         if option.kind is Kind.FULL:
             return self.predict_local(features)
-        return int(self._runtime.run(tail_of(_point(option).split), features).argmax())
+        return int(self._runtime.run(tail_of(self._points[option].layout), features).argmax())
 
     def predict_local(self, photograph: Photograph) -> int:
         """The uncompressed network's class."""
@@ -156,83 +164,74 @@ class SplitModel:
             self.tail(features if option.kind is Kind.LOCAL else self.decode(sent, option, 0), option)
 
     def prepare(
-        self, photographs: Photographs, indices: Sequence[int], progress: Callable[[float], None]
+        self,
+        photographs: Photographs,
+        indices: Sequence[int],
+        progress: Callable[[float], None],
+        options: Sequence[Option] | None = None,
     ) -> Iterator[Prepared]:
-        """Every option's payload and prediction for each photograph, in the order of `indices`, then of `options`.
-
-        `progress` is told the share of photographs done.
+        """Payload and prediction of the options (None: of all) for each photograph, in the order of `indices`, then of
+        the options. `progress` is told the share of photographs done.
         """
+        options = self.options if options is None else options
         for done, image in enumerate(indices, start=1):
             jpeg = photographs.jpeg(image)
             pixels = decode_jpeg(jpeg)
-            heads = {name: self._runtime.run(head_of(name), _tensor(pixels)) for name in self._splits}
-            whole = self.predict_local(pixels)
+            heads = {
+                layout: self._runtime.run(head_of(layout), _tensor(pixels))
+                for layout in {self._points[option].layout for option in options if option in self._points}
+            }
             sent = {LOCAL: b"", RAW: pixels.tobytes(), JPEG: jpeg}
-            for option in self.options:
-                if option.point is None:
+            whole = self.predict_local(pixels) if any(option in sent for option in options) else None
+            for option in options:
+                if option in sent and whole is not None:
                     yield Prepared(option, image, sent[option], whole)
-                else:
-                    symbols = self.symbols(heads[option.point.split], option)
-                    predicted = self.tail(self.recover(symbols, option), option)
+                elif option in self._points:
+                    symbols = self.symbols(heads[self._points[option].layout], option)
+                    predicted = self.tail(self.recover(self._received(symbols, option, image), option), option)
                     yield Prepared(option, image, self.pack(symbols, option, image), predicted)
+                else:
+                    features = self.head(pixels, option)
+                    payload = self.encode(features, option, image)
+                    received = self.decode(payload, option, image) if option.kind is Kind.FULL else features
+                    yield Prepared(option, image, payload, self.tail(received, option))
             progress(done / len(indices))
 
     def symbols(self, features: Tensor, option: Option) -> Symbols:
-        """Attention, pruning and quantiser: `[1, C, H, W]` to `[k, H * W]`."""
-        return self._runtime.run(encoder_of(_point(option)), features)[0].flatten(1).numpy()
+        """Features `[1, C, H, W]` to symbols `[k, positions]`."""
+        point = self._points[option]
+        computed = self._runtime.run(encoder_of(point.layout, point.codec.point), features)
+        return computed[0].flatten(1).numpy()
 
     def pack(self, symbols: Symbols, option: Option, image: int) -> bytes:
         """A photograph's symbols to the payload."""
-        point = _point(option)
-        return pack(symbols, self._coders[point], self._identity(point, image))
+        return pack(symbols, self._points[option].coder, self._identity(option, image))
 
     def unpack(self, payload: bytes, option: Option, image: int) -> Symbols:
-        """The payload to its symbols `[k, H * W]`. Raises PayloadError."""
-        point = _point(option)
-        side = stage_px(point.split, self.input_px)
-        return unpack(payload, self._coders[point], self._identity(point, image), side * side)
+        """The payload to the symbols `[k, positions]` that are received. Raises PayloadError."""
+        point = self._points[option]
+        symbols = unpack(payload, point.coder, self._identity(option, image), point.codec.side**2)
+        return self._received(symbols, option, image)
 
     def recover(self, symbols: Symbols, option: Option) -> Tensor:
-        """Symbols `[k, H * W]` to features `[1, C, H, W]`."""
-        point = _point(option)
-        side = stage_px(point.split, self.input_px)
-        return self._runtime.run(decoder_of(point), torch.from_numpy(symbols).view(1, -1, side, side))
+        """Symbols `[k, positions]` to features `[1, C, H, W]`."""
+        point = self._points[option]
+        side = point.codec.side
+        shaped = torch.from_numpy(symbols).view(1, -1, side, side)
+        return self._runtime.run(decoder_of(point.layout, point.codec.point), shaped)
 
-    def _identity(self, point: OperatingPoint, image: int) -> Identity:
-        return Identity(self.sha256, self._places[point], image)
+    def _received(self, symbols: Symbols, option: Option, image: int) -> Symbols:
+        """Symbols after what the air does to those of an analogue method, the same for a photograph every time."""
+        point = self._points[option]
+        if point.codec.noise == 0:
+            return symbols
+        noise = np.random.default_rng((point.place, image)).normal(0, point.codec.noise, symbols.shape)
+        return np.clip(symbols + np.rint(noise), 0, point.codec.quantiser.greatest).astype(np.int32)
 
-    def _decoded_jpeg(self, payload: bytes) -> NDArray[np.uint8]:
-        raw = 3 * self.input_px**2
-        if len(payload) > 2 * raw:
-            raise PayloadError(f"JPEG of {len(payload)} bytes; one with so many pixels has less than {2 * raw}")
-        try:
-            return decode_jpeg(payload, self.input_px)
-        except PhotographError as error:
-            raise PayloadError(str(error)) from None
-
-
-def load_model(checkpoint: str = "default", runtime: RuntimeName = "onnx") -> SplitModel:
-    """A checkpoint ready for inference: "default", or a path. Raises CheckpointError."""
-    return SplitModel(load_checkpoint(checkpoint), runtime)
-
-
-def encode_jpeg_pixels(pixels: NDArray[np.uint8]) -> bytes:
-    """Pixels to the JPEG that a device would send."""
-    from PIL import Image
-
-    return encode_jpeg(Image.fromarray(pixels))
-
-
-def _pixels(photograph: Photograph) -> NDArray[np.uint8]:
-    return decode_jpeg(photograph) if isinstance(photograph, bytes) else photograph
+    def _identity(self, option: Option, image: int) -> Identity:
+        return Identity(self.sha256, self._points[option].place, image)
 
 
 def _tensor(photograph: Photograph) -> Tensor:
     """uint8 `[1, 3, height, width]`."""
-    return torch.from_numpy(_pixels(photograph).transpose(2, 0, 1).copy())[None]
-
-
-def _point(option: Option) -> OperatingPoint:
-    if option.point is None:
-        raise ValueError(f"{option} has no operating point")
-    return option.point
+    return torch.from_numpy(pixels_of(photograph).transpose(2, 0, 1).copy())[None]

@@ -8,7 +8,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from testbed.aecnn.compression import CompressedSplit, PointCodec
+from testbed.aecnn.codec import PointCodec
+from testbed.aecnn.compression import CompressedSplit
+from testbed.aecnn.exits import EarlyExit
 from testbed.aecnn.resnet import ResNet50, block_names
 from testbed.jobs.decision import OperatingPoint
 
@@ -28,29 +30,27 @@ class Head(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Features at a split to an operating point's symbols: attention, pruning and quantiser."""
+    """Features at a split to an operating point's symbols."""
 
     def __init__(self, split: CompressedSplit, codec: PointCodec) -> None:
         super().__init__()
         self.split, self.codec = split, codec
 
     def forward(self, features: Tensor) -> Tensor:
-        """`[N, C, H, W]` to int32 `[N, k, H, W]`."""
-        return self.codec.quantiser.symbols(self.codec.kept(self.split.attended(features))).to(torch.int32)
+        """`[N, C, H, W]` to int32 `[N, k, side, side]`."""
+        return self.codec.symbols(self.split.attended(features))
 
 
 class Decoder(nn.Module):
-    """An operating point's symbols to features: what they stand for, and feature recovery."""
+    """An operating point's symbols to features."""
 
     def __init__(self, codec: PointCodec) -> None:
         super().__init__()
         self.codec = codec
 
     def forward(self, symbols: Tensor) -> Tensor:
-        """int32 `[N, k, H, W]` to `[N, C, H, W]`."""
-        recovered = self.codec.recovery(self.codec.quantiser.values(symbols.float()))
-        assert isinstance(recovered, Tensor)
-        return recovered
+        """int32 `[N, k, side, side]` to `[N, C, H, W]`."""
+        return self.codec.features(symbols)
 
 
 class Tail(nn.Module):
@@ -65,34 +65,58 @@ class Tail(nn.Module):
         return self.split.tail(self.network, recovered)
 
 
-def parts_of(network: ResNet50, splits: Iterable[CompressedSplit]) -> dict[str, nn.Module]:
-    """The whole network, each split's head and tail, each point's encoder and decoder, named as the functions below."""
+class Exit(nn.Module):
+    """Pixels to logits, leaving the network early."""
+
+    def __init__(self, network: ResNet50, split: str, early: EarlyExit) -> None:
+        super().__init__()
+        self.network, self.split, self.early = network, split, early
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """uint8 `[N, 3, H, W]` to `[N, classes]`."""
+        return self.early(self.network.head(pixels, self.split))  # type: ignore[no-any-return]
+
+
+def parts_of(
+    network: ResNet50, splits: Iterable[CompressedSplit], exits: Mapping[str, EarlyExit]
+) -> dict[str, nn.Module]:
+    """The whole network, its early exits by their options' encodings, each compressed split's head and tail, and each
+    operating point's encoder and decoder, named as the functions below.
+    """
     parts: dict[str, nn.Module] = {WHOLE: network}
+    parts |= {exit_of(split): Exit(network, split, early) for split, early in exits.items()}
     for split in splits:
-        parts |= {head_of(split.split): Head(network, split), tail_of(split.split): Tail(network, split)}
+        layout = split.layout
+        parts |= {head_of(layout.name): Head(network, split), tail_of(layout.name): Tail(network, split)}
         for codec in split.codecs:
-            parts |= {encoder_of(codec.point): Encoder(split, codec), decoder_of(codec.point): Decoder(codec)}
+            parts[encoder_of(layout.name, codec.point)] = Encoder(split, codec)
+            parts[decoder_of(layout.name, codec.point)] = Decoder(codec)
     return parts
 
 
-def head_of(split: str) -> str:
-    """The name of a split's head."""
-    return f"{split}.head"
+def exit_of(split: str) -> str:
+    """The name of an early exit after a stage: its part's, and its option's encoding."""
+    return f"exit-{split}"
 
 
-def tail_of(split: str) -> str:
-    """The name of a split's tail."""
-    return f"{split}.tail"
+def head_of(layout: str) -> str:
+    """The name of a compressed split's head."""
+    return f"{layout}.head"
 
 
-def encoder_of(point: OperatingPoint) -> str:
+def tail_of(layout: str) -> str:
+    """The name of a compressed split's tail."""
+    return f"{layout}.tail"
+
+
+def encoder_of(layout: str, point: OperatingPoint) -> str:
     """The name of an operating point's encoder."""
-    return f"{point.split}.k{point.kept_channels}b{point.bits}.encoder"
+    return f"{layout}.k{point.kept_channels}b{point.bits}.encoder"
 
 
-def decoder_of(point: OperatingPoint) -> str:
+def decoder_of(layout: str, point: OperatingPoint) -> str:
     """The name of an operating point's decoder."""
-    return f"{point.split}.k{point.kept_channels}b{point.bits}.decoder"
+    return f"{layout}.k{point.kept_channels}b{point.bits}.decoder"
 
 
 class Runtime(Protocol):

@@ -7,17 +7,20 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 INPUT_PX = 128
-"""Height and width of what the network sees."""
+"""Height and width of what a network sees, unless its training file says otherwise."""
 
 JPEG_QUALITY = 85
 """Quality at which a device encodes its photograph: some 5 KB at 128 px."""
+
+RECOMPRESSED: dict[str, dict[str, Any]] = {"jpeg": {"optimize": True}, "webp": {"method": 6}}
+"""Formats in which a photograph can be compressed once more, and how each is told to try its best."""
 
 SAMPLE = Path(__file__).parent / "data" / "sample.zip"
 
@@ -44,10 +47,10 @@ class Photographs(Protocol):
         """`class/image_NNNN.jpg`."""
 
     def jpeg(self, index: int) -> bytes:
-        """The photograph as a 128 x 128 JPEG."""
+        """The photograph as a JPEG of the network's input size."""
 
     def pixels(self, index: int) -> NDArray[np.uint8]:
-        """`[128, 128, 3]`, RGB, decoded from `jpeg`."""
+        """`[px, px, 3]`, RGB, decoded from `jpeg`."""
 
 
 class _Source(Protocol):
@@ -82,9 +85,9 @@ class _Zip:
 
 
 class CaltechPhotographs:
-    """`.../<class>/image_NNNN.jpg` from a folder or a zip, scaled whole to 128 x 128 unless they already are."""
+    """`.../<class>/image_NNNN.jpg` from a folder or a zip, scaled whole to `px` x `px` unless they already are."""
 
-    def __init__(self, path: Path, classes: Sequence[str] | None = None) -> None:
+    def __init__(self, path: Path, classes: Sequence[str] | None = None, px: int = INPUT_PX) -> None:
         if not path.exists():
             raise PhotographError(f"{path}: no such folder or zip")
         self._source: _Source = _Folder(path) if path.is_dir() else _Zip(path)
@@ -95,6 +98,7 @@ class CaltechPhotographs:
         if strangers := sorted({row[0] for row in found} - set(self.classes)):
             raise PhotographError(f"{path}: classes that the model does not know: {', '.join(strangers[:5])}")
         self._found = found
+        self._size = (px, px)
 
     @cached_property
     def _label_of(self) -> dict[str, int]:
@@ -116,19 +120,19 @@ class CaltechPhotographs:
         return _opened(self._source.read(self._found[index][2]), self.name(index)).convert("RGB")
 
     def jpeg(self, index: int) -> bytes:
-        """The photograph as a 128 x 128 JPEG: the stored file itself if it has that size."""
+        """The photograph as a `px` x `px` JPEG: the stored file itself if it has that size."""
         data = self._source.read(self._found[index][2])
         image = _opened(data, self.name(index))
-        if image.size == (INPUT_PX, INPUT_PX) and image.mode == "RGB":
+        if image.size == self._size and image.mode == "RGB":
             return data
-        return encode_jpeg(image.convert("RGB").resize((INPUT_PX, INPUT_PX), Image.Resampling.BICUBIC))
+        return encode_jpeg(image.convert("RGB").resize(self._size, Image.Resampling.BICUBIC))
 
     def pixels(self, index: int) -> NDArray[np.uint8]:
-        """`[128, 128, 3]`, RGB, decoded from `jpeg`."""
+        """`[px, px, 3]`, RGB, decoded from `jpeg`."""
         return decode_jpeg(self.jpeg(index))
 
 
-def open_photographs(path: str | Path, classes: Sequence[str] | None = None) -> Photographs:
+def open_photographs(path: str | Path, classes: Sequence[str] | None = None, px: int = INPUT_PX) -> Photographs:
     """The shipped photographs for "sample", else a folder or zip in Caltech-101's layout.
 
     With `classes`, labels index those, whichever of them the folder holds; without, the folder's own sorted names.
@@ -136,7 +140,7 @@ def open_photographs(path: str | Path, classes: Sequence[str] | None = None) -> 
     Raises:
         PhotographError: nothing of that layout is there, or it holds a class that `classes` lacks.
     """
-    return CaltechPhotographs(SAMPLE if path == "sample" else Path(path), classes)
+    return CaltechPhotographs(SAMPLE if path == "sample" else Path(path), classes, px)
 
 
 def encode_jpeg(image: Image.Image, quality: int = JPEG_QUALITY) -> bytes:
@@ -146,9 +150,28 @@ def encode_jpeg(image: Image.Image, quality: int = JPEG_QUALITY) -> bytes:
     return buffer.getvalue()
 
 
+def recompressed(pixels: NDArray[np.uint8], encoding: str) -> bytes:
+    """A photograph `[height, width, 3]` as `FORMAT-QUALITY`, such as `jpeg-20` or `webp-5`.
+
+    Raises:
+        ValueError: there is no such encoding.
+    """
+    name, _, quality = encoding.partition("-")
+    if name not in RECOMPRESSED or not quality.isdecimal() or not 1 <= int(quality) <= 100:
+        raise ValueError(f"encoding: '{encoding}' is not FORMAT-QUALITY, such as jpeg-20 or webp-5")
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, name.upper(), quality=int(quality), **RECOMPRESSED[name])
+    return buffer.getvalue()
+
+
 def decode_jpeg(data: bytes, px: int | None = None) -> NDArray[np.uint8]:
     """`[height, width, 3]`, RGB. Raises PhotographError for what is no JPEG, or not of `px` x `px` if that is given."""
     return np.asarray(_opened(data, "JPEG", px).convert("RGB"))
+
+
+def decode_photograph(data: bytes, px: int) -> NDArray[np.uint8]:
+    """`[px, px, 3]`, RGB, of a JPEG or WebP. Raises PhotographError."""
+    return np.asarray(_opened(data, "photograph", px, ("JPEG", "WEBP")).convert("RGB"))
 
 
 def _located(names: Iterator[str]) -> Iterator[tuple[str, PurePosixPath, PurePosixPath]]:
@@ -158,9 +181,9 @@ def _located(names: Iterator[str]) -> Iterator[tuple[str, PurePosixPath, PurePos
             yield name, path, path.parent
 
 
-def _opened(data: bytes, name: str, px: int | None = None) -> Image.Image:
+def _opened(data: bytes, name: str, px: int | None = None, formats: tuple[str, ...] = ("JPEG",)) -> Image.Image:
     try:
-        image = Image.open(io.BytesIO(data), formats=["JPEG"])
+        image = Image.open(io.BytesIO(data), formats=formats)
         if px is not None and image.size != (px, px):  # known from the header: nothing large is decoded
             raise ValueError(f"{image.width} x {image.height} pixels, not {px} x {px}")
         image.load()

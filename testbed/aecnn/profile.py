@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
 from testbed.aecnn.evaluation import measure_worth
-from testbed.aecnn.inference import JPEG, RAW, SplitModel, encode_jpeg_pixels
+from testbed.aecnn.inference import SplitModel
 from testbed.aecnn.photographs import Photographs
-from testbed.jobs.decision import LOCAL, Option
+from testbed.jobs.decision import LOCAL, RAW, Kind, Option
 from testbed.jobs.profile import Profile, ProfileRow
 
 REPEATS = 25
@@ -49,14 +49,26 @@ def measure_profile(
     reference = whole.layer_flops / whole.seconds
     rows = []
     for option in model.options:
-        head, encode, decode, tail = _costs(model, option, pixels, whole)
+        (head, encode, decode, tail), one = _costs(model, option, pixels, whole), worth[option]
         rows.append(
             ProfileRow(
                 option,
                 model.nominal_ratio(option),
-                *msgspec.structs.astuple(worth[option]),
-                *(part.flops(reference) for part in (head, encode, decode, tail)),
-                *(part.seconds for part in (head, encode, decode, tail)),
+                one.accuracy,
+                one.mean_class_accuracy,
+                one.payload_mean,
+                one.payload_p95,
+                head.flops(reference),
+                encode.flops(reference),
+                decode.flops(reference),
+                tail.flops(reference),
+                head.seconds,
+                encode.seconds,
+                decode.seconds,
+                tail.seconds,
+                one.accuracy_interval,
+                one.mean_class_interval,
+                option in model.comparisons,
             )
         )
     return Profile(model.sha256, images, len(photographs), model.input_px, reference, tuple(rows), model.runtime)
@@ -69,16 +81,14 @@ def _costs(
     nothing = Cost(0.0, 0.0)
     if option == LOCAL:
         return whole, nothing, nothing, nothing
+    if option.kind is Kind.LOCAL:
+        return _cost(model, lambda by, one: by.head(one, option), pixels), nothing, nothing, nothing
     if option == RAW:
         return nothing, nothing, nothing, whole
-    if option == JPEG:
-        jpegs = [encode_jpeg_pixels(one) for one in pixels]
-        return (
-            nothing,
-            _codec(encode_jpeg_pixels, pixels),
-            _codec(lambda one: model.decode(one, option, 0), jpegs),
-            whole,
-        )
+    if option.kind is Kind.FULL:
+        sent = [model.encode(one, option, 0) for one in pixels]
+        encode, decode = partial(model.encode, option=option, image=0), partial(model.decode, option=option, image=0)
+        return nothing, _codec(encode, pixels), _codec(decode, sent), whole
     features = [model.head(one, option) for one in pixels]
     symbols = [model.symbols(one, option) for one in features]
     pack, unpack = partial(model.pack, option=option, image=0), partial(model.unpack, option=option, image=0)

@@ -36,7 +36,7 @@ class Quantiser(nn.Module):
         """Move the ranges towards this batch's percentiles."""
         values = x.detach().float().transpose(0, 1).flatten(1)
         outside = CLIPPED * 2.0**-self.bits
-        low, high = torch.quantile(values, torch.tensor([outside, 1 - outside]), dim=1)
+        low, high = torch.quantile(values, torch.tensor([outside, 1 - outside], device=values.device), dim=1)
         momentum = MOMENTUM if self.seen else 1.0
         self.low.lerp_(low, momentum)
         self.high.lerp_(high, momentum)
@@ -44,7 +44,7 @@ class Quantiser(nn.Module):
 
     def symbols(self, x: Tensor) -> Tensor:
         """`[N, k, H, W]` to integers of the same shape (as float32, exact); values outside the range are clipped."""
-        return torch.round(self._scaled(x))
+        return torch.round(self.scaled(x))
 
     def values(self, symbols: Tensor) -> Tensor:
         """What the symbols stand for."""
@@ -52,7 +52,7 @@ class Quantiser(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Quantised and back; gradients pass straight through within the range, and stop outside it."""
-        scaled = self._scaled(x)
+        scaled = self.scaled(x)
         return self.values(scaled + (torch.round(scaled) - scaled).detach())
 
     @property
@@ -60,5 +60,19 @@ class Quantiser(nn.Module):
         width = (self.high - self.low).clamp_min(1e-6) / self.greatest
         return width[:, None, None]
 
-    def _scaled(self, x: Tensor) -> Tensor:
+    def scaled(self, x: Tensor) -> Tensor:
+        """Values in units of symbols, clipped to their range: what rounding makes symbols of."""
         return ((x - self.low[:, None, None]) / self._step).clamp(0, self.greatest)
+
+
+class FixedQuantiser(Quantiser):
+    """The same between two bounds that the method itself sets."""
+
+    def __init__(self, channels: int, bits: int, low: float, high: float) -> None:
+        super().__init__(channels, bits)
+        self.low.fill_(low)
+        self.high.fill_(high)
+        self.seen.fill_(1)
+
+    def observe(self, x: Tensor) -> None:
+        """Leave the range as it is, whatever the values."""

@@ -7,14 +7,18 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
+    GetJsonSchemaHandler,
     Tag,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import core_schema
 
 from testbed.documents.model import Model, explained, nearest, one_of, shown
 from testbed.documents.parameters import BothWays
@@ -24,20 +28,53 @@ from testbed.documents.units import Duration, Instant, Rate
 
 POLICIES = ("local", "full", "fixed", "random", "greedy")
 _CLASS = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*"
+_CLASS_SCHEMA = {"type": "string", "pattern": f"^{_CLASS}$"}
+
+
+def is_class(name: str) -> bool:
+    """Whether it names a class of the user's own, as `package.module:Class`."""
+    return re.fullmatch(_CLASS, name, re.ASCII) is not None
 
 
 class ModelChoice(Model):
     """The network that is inferred, and its inputs."""
 
-    checkpoint: str = Field("default", min_length=1, description="A checkpoint file, or `default`: the one shipped.")
+    checkpoint: str = Field(
+        "default",
+        min_length=1,
+        description="A checkpoint file; `default`: the one shipped; or your own package.module:Class.",
+    )
     images: str = Field(
         "sample",
         min_length=1,
         description="A folder or zip in Caltech-101's layout, or `sample`: the photographs shipped.",
     )
     runtime: RuntimeName = Field(
-        "onnx", description="What computes the network: ONNX Runtime, or torch as it is, the slower of the two."
+        "onnx",
+        description="What computes a checkpoint's network: ONNX Runtime, or torch as it is, the slower of the two.",
     )
+
+    @model_validator(mode="after")
+    def _computes_by_itself(self) -> Self:
+        if is_class(self.checkpoint) and self.runtime != "onnx":
+            raise explained(f"{self.checkpoint!r} computes by itself, leave `runtime` out: it is for checkpoints")
+        return self
+
+
+def _in_short(value: object) -> object:
+    return {"checkpoint": value} if isinstance(value, str) else value
+
+
+class _InShort:
+    """In the schema: text, too."""
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"anyOf": [handler(schema), {"type": "string", "minLength": 1}]}
+
+
+ModelOrCheckpoint = Annotated[ModelChoice, BeforeValidator(_in_short), _InShort()]
 
 
 class Arrivals(Model):
@@ -50,7 +87,7 @@ class Arrivals(Model):
 
 
 def _policy_name(text: str) -> str:
-    if text not in POLICIES and not re.fullmatch(_CLASS, text, re.ASCII):
+    if text not in POLICIES and not is_class(text):
         raise explained(
             f"there is no policy {shown(text)}{nearest(text, POLICIES) or ','} "
             f"there are: {one_of(POLICIES)}, or package.module:Class"
@@ -64,7 +101,6 @@ def _needs_no_options(name: str) -> str:
     return name
 
 
-_CLASS_SCHEMA = {"type": "string", "pattern": f"^{_CLASS}$"}
 _BARE_NAMES = {"enum": [name for name in POLICIES if name != "fixed"]}
 BareName = Annotated[
     str,
@@ -75,17 +111,39 @@ BareName = Annotated[
 ClassName = Annotated[str, AfterValidator(_policy_name), WithJsonSchema(_CLASS_SCHEMA)]
 
 
-class Simple(Model):
-    """A built-in policy without options."""
+def _whole_encoding(encoding: str) -> str:
+    if encoding in ("jpeg", "raw") or re.fullmatch(r"(jpeg|webp)-([1-9][0-9]?|100)", encoding, re.ASCII):
+        return encoding
+    raise explained(
+        f"{shown(encoding)} is not allowed{nearest(encoding, ('jpeg', 'raw')) or ','} use 'jpeg', 'raw', or FORMAT-QUALITY as"
+        " the checkpoint has it, such as 'webp-10'"
+    )
 
-    name: Literal["local", "random", "greedy"] = Field(description="The policy.")
+
+class Local(Model):
+    """Computes every job on its own device."""
+
+    name: Literal["local"] = Field(description="The policy.")
+
+
+class Weighing(Model):
+    """A policy that chooses among the model's options."""
+
+    name: Literal["random", "greedy"] = Field(description="The policy.")
+    encodings: Annotated[list[str], Field(min_length=1)] | None = Field(
+        None,
+        description="What it chooses among, beside local, such as [raw, jpeg, bottlenet++]; if not given, all that the "
+        "model does not have for comparison alone.",
+    )
 
 
 class Full(Model):
     """Sends every photograph to an edge."""
 
     name: Literal["full"] = Field(description="The policy.")
-    encoding: Literal["jpeg", "raw"] = Field("jpeg", description="How the photograph travels.")
+    encoding: Annotated[str, AfterValidator(_whole_encoding)] = Field(
+        "jpeg", description="How the photograph travels: jpeg, raw, or at another quality, such as webp-10."
+    )
     edge: NodeName | None = Field(None, description="The edge; if not given, the one predicted to finish first.")
 
 
@@ -96,6 +154,7 @@ class Fixed(Model):
     split: Literal["stem", "layer1", "layer2", "layer3"] = Field(description="The stage after which to split.")
     kept_channels: int = Field(ge=1, le=4096, description="Channels that are sent, such as 8.")
     bits: int = Field(ge=2, le=8, description="Bits per value, 2 to 8.")
+    encoding: str = Field("aecnn", description="The method, such as bottlenet++.")
     edge: NodeName | None = Field(None, description="The edge; if not given, the one predicted to finish first.")
 
 
@@ -119,7 +178,7 @@ def _kind_of_options(value: object) -> str | None:
     if isinstance(value, str):
         return "<name>"
     name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
-    known = {"full": "<full>", "fixed": "<fixed>", **dict.fromkeys(("local", "random", "greedy"), "<simple>")}
+    known = {"full": "<full>", "fixed": "<fixed>", "local": "<local>", "random": "<weighing>", "greedy": "<weighing>"}
     if isinstance(value, dict | Model):
         return known.get(name, "<custom>") if isinstance(name, str) else "<custom>"
     return None
@@ -128,7 +187,8 @@ def _kind_of_options(value: object) -> str | None:
 _NOT_A_POLICY = "must be a policy's name, or its name and options, such as {name: full, encoding: jpeg}"
 _Options = (
     Annotated[BareName, Tag("<name>")]
-    | Annotated[Simple, Tag("<simple>")]
+    | Annotated[Local, Tag("<local>")]
+    | Annotated[Weighing, Tag("<weighing>")]
     | Annotated[Full, Tag("<full>")]
     | Annotated[Fixed, Tag("<fixed>")]
     | Annotated[Custom, Tag("<custom>")]
@@ -239,7 +299,9 @@ class Workload(Model):
     """Jobs over a while, and how they are offloaded."""
 
     name: Name = Field(description="The workload's name; results carry it.")
-    model: ModelChoice = Field(ModelChoice(), description="Which network is inferred, and on which images.")
+    model: ModelOrCheckpoint = Field(
+        ModelChoice(), description="Which network is inferred, and on which images; or the checkpoint alone."
+    )
     duration_s: Duration = Field(alias="duration", description="How long jobs arrive, such as 30 s.")
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of everything that is drawn.")
     deadline_s: Duration = Field(alias="deadline", description="Time from arrival to answer, such as 200 ms.")

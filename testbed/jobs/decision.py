@@ -44,6 +44,8 @@ class Option(msgspec.Struct, frozen=True):
 
 
 LOCAL = Option(Kind.LOCAL)
+RAW = Option(Kind.FULL, "raw")
+JPEG = Option(Kind.FULL, "jpeg")
 
 
 class Decision(msgspec.Struct, frozen=True):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cached_property
 
 import msgspec
 
-from testbed.jobs.decision import Option
+from testbed.jobs.decision import LOCAL, Option
 
 
 class ProfileRow(msgspec.Struct, frozen=True):
@@ -32,6 +33,9 @@ class ProfileRow(msgspec.Struct, frozen=True):
     encode_s: float
     decode_s: float
     tail_s: float
+    accuracy_interval: tuple[float, float] | None = None  # 95 %; None in profiles that do not say
+    mean_class_interval: tuple[float, float] | None = None
+    comparison: bool = False  # a rival's: policies consider it only if they are told to
 
 
 class Profile(msgspec.Struct, frozen=True, dict=True):
@@ -44,6 +48,15 @@ class Profile(msgspec.Struct, frozen=True, dict=True):
     reference_flops_per_s: float  # FLOPs of the whole network over its seconds, on the machine that profiled
     rows: tuple[ProfileRow, ...]
     runtime: str = "torch"  # what computed the network while it was measured; profiles that do not say: torch
+
+    def considered(self, encodings: Collection[str] | None = None) -> Profile:
+        """Local, and the options of these encodings; None: all that are not there for comparison."""
+        rows = (row for row in self.rows if row.option == LOCAL or self._is_considered(row, encodings))
+        return msgspec.structs.replace(self, rows=tuple(rows))
+
+    @staticmethod
+    def _is_considered(row: ProfileRow, encodings: Collection[str] | None) -> bool:
+        return not row.comparison if encodings is None else row.option.encoding in encodings
 
     @cached_property
     def by_option(self) -> dict[Option, ProfileRow]:

@@ -6,10 +6,8 @@ import numpy as np
 
 from testbed.jobs.decision import LOCAL, Decision, Kind, OperatingPoint, Option
 from testbed.jobs.observation import Observation
-from testbed.offloading.errors import NoEdge, PolicyError
+from testbed.offloading.errors import NoEdge
 from testbed.offloading.prediction import predict_s, reachable
-
-FULL_ENCODINGS = ("jpeg", "raw")
 
 
 class Local:
@@ -48,19 +46,19 @@ class Bound:
 
 
 class Full(Bound):
-    """Offloads the photograph, as `jpeg` or as `raw` pixels."""
+    """Offloads the photograph, as `jpeg`, as `raw` pixels, or compressed once more, such as `webp-10`."""
 
     def __init__(self, encoding: str = "jpeg", edge: str | None = None) -> None:
-        if encoding not in FULL_ENCODINGS:
-            raise PolicyError(f"encoding: '{encoding}' is not one of {', '.join(FULL_ENCODINGS)}")
         super().__init__(Option(Kind.FULL, encoding), edge)
 
 
 class Fixed(Bound):
-    """Splits every inference at one operating point."""
+    """Splits every inference at one operating point, of AECNN's or of another method's."""
 
-    def __init__(self, split: str, kept_channels: int, bits: int, edge: str | None = None) -> None:
-        super().__init__(Option(Kind.SPLIT, "aecnn", OperatingPoint(split, kept_channels, bits)), edge)
+    def __init__(
+        self, split: str, kept_channels: int, bits: int, edge: str | None = None, encoding: str = "aecnn"
+    ) -> None:
+        super().__init__(Option(Kind.SPLIT, encoding, OperatingPoint(split, kept_channels, bits)), edge)
 
 
 class Random:

@@ -6,6 +6,8 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+import msgspec
+
 from testbed.jobs.decision import Decision, Kind
 from testbed.jobs.observation import Observation
 from testbed.jobs.profile import Profile
@@ -43,12 +45,15 @@ class Policy(Protocol):
 def make_policy(name: str, options: Mapping[str, object], seed: int, *, estimate_error: float = 0.0) -> Policy:
     """The policy of that name: a built-in one, or a user's class as `package.module:Class`.
 
-    A user's class is constructed with `seed=` and the options; what it decides is checked against the profile and the
+    The option `encodings` of any policy that weighs options says which it considers beside local: a list, such as
+    [raw, jpeg, bottlenet++]; by default all that are not in the profile for comparison. A user's class is constructed
+    with `seed=` and the other options; what it decides is checked against the profile and the
     edges in reach, job by job. `estimate_error` lets the policy see perturbed bandwidths and backlogs (`estimate`).
 
     Raises:
         PolicyError: there is no such policy, it cannot be imported or constructed, or it has no method `decide`.
     """
+    encodings, options = _without_encodings(name, options)
     if name in BUILT_IN:
         keywords = {**options, "seed": seed} if name in _SEEDED else options
         policy = _constructed(name, BUILT_IN[name], keywords)
@@ -56,11 +61,13 @@ def make_policy(name: str, options: Mapping[str, object], seed: int, *, estimate
         policy = _Checked(name, _constructed(name, _imported(name), {**options, "seed": seed}))
     else:
         raise PolicyError(f"policy '{name}': not one of {', '.join(BUILT_IN)}, nor a package.module:Class")
+    if not isinstance(policy, Bound):
+        policy = _Considering(policy, encodings)
     return _Estimating(policy, estimate_error, seed) if estimate_error else policy
 
 
 def check_profile(policy: Policy, profile: Profile) -> None:
-    """Refuses a policy bound to an option that the profile lacks, before any job is issued.
+    """Refuses a policy bound to an option, or told of an encoding, that the profile lacks, before any job is issued.
 
     Raises:
         PolicyError: naming the options that the profile has.
@@ -69,6 +76,12 @@ def check_profile(policy: Policy, profile: Profile) -> None:
     if isinstance(within, Bound) and within.option not in profile.by_option:
         allowed = ", ".join(f"'{row.option}'" for row in profile.rows if row.option.kind is within.option.kind)
         raise PolicyError(f"'{within.option}': the checkpoint's profile has no such option; it has {allowed or 'none'}")
+    if isinstance(within, _Considering) and within.encodings:
+        known = {row.option.encoding for row in profile.rows} - {""}
+        if unknown := sorted(set(within.encodings) - known):
+            raise PolicyError(
+                f"encodings: the checkpoint's profile has no {', '.join(unknown)}; it has {', '.join(sorted(known))}"
+            )
 
 
 class _Checked:
@@ -92,6 +105,20 @@ class _Checked:
         return decision
 
 
+class _Considering:
+    """A policy that sees of the profile what it is to consider."""
+
+    def __init__(self, policy: Policy, encodings: tuple[str, ...] | None) -> None:
+        self.policy = policy
+        self.encodings = encodings
+        self._whole: Profile | None = None
+
+    def decide(self, observation: Observation) -> Decision:
+        if observation.profile is not self._whole:
+            self._whole, self._considered = observation.profile, observation.profile.considered(self.encodings)
+        return self.policy.decide(msgspec.structs.replace(observation, profile=self._considered))
+
+
 class _Estimating:
     """A policy that decides on perturbed observations."""
 
@@ -102,6 +129,16 @@ class _Estimating:
 
     def decide(self, observation: Observation) -> Decision:
         return self.policy.decide(perturbed(observation, self.estimate_error, self.seed))
+
+
+def _without_encodings(name: str, options: Mapping[str, object]) -> tuple[tuple[str, ...] | None, dict[str, object]]:
+    rest = dict(options)
+    given = rest.pop("encodings", None)
+    if given is None:
+        return None, rest
+    if not isinstance(given, list | tuple) or not all(isinstance(one, str) for one in given):
+        raise PolicyError(f"policy '{name}': encodings must be a list of names, such as [raw, jpeg, aecnn]")
+    return tuple(given), rest
 
 
 def _imported(name: str) -> Callable[..., Policy]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from testbed.jobs.ledger import LedgerRow, Outcome
-from testbed.reporting.intervals import wilson_interval
+from testbed.jobs.intervals import wilson_interval
 
 UNDECIDED = "none"
 

@@ -10,7 +10,7 @@ import pytest
 from testbed.aecnn.checkpoint import DATA, checkpoint_path, load_checkpoint, profile_path
 from testbed.aecnn.division import Division
 from testbed.aecnn.entropy_coder import EntropyCoder
-from testbed.aecnn.inference import load_model
+from testbed.aecnn.loading import load_model
 from testbed.aecnn.payload import HEADER_BYTES
 from testbed.aecnn.photographs import SAMPLE, open_photographs
 from testbed.jobs.decision import LOCAL

@@ -16,6 +16,10 @@ app.command()(evaluate)
 app.add_typer(train, name="train")
 
 FIELDS = {
+    "kind",
+    "encoding",
+    "accuracy_interval",
+    "mean_class_interval",
     "split",
     "kept_channels",
     "bits",
@@ -46,7 +50,7 @@ def test_json_is_one_value_with_the_uncompressed_network_and_every_point(folder:
     answer = run("default", "--images", str(folder), "--json")
     assert answer.exit_code == 0
     result = json.loads(answer.stdout)
-    assert set(result) == {"checkpoint", "images", "n", "points"}
+    assert set(result) == {"checkpoint", "images", "n", "points", "others"}
     assert (result["checkpoint"], result["images"], result["n"]) == ("default", str(folder), 3)
     assert all(set(point) == FIELDS for point in result["points"])
     uncompressed, *points = result["points"]

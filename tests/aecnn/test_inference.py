@@ -5,10 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from testbed.aecnn.checkpoint import CheckpointError, load_checkpoint, load_profile
-from testbed.aecnn.inference import JPEG, RAW, SplitModel, encode_jpeg_pixels, load_model
+from testbed.aecnn.inference import SplitModel
+from testbed.aecnn.loading import load_model
 from testbed.aecnn.payload import HEADER_BYTES, PayloadError
 from testbed.aecnn.photographs import Photographs, open_photographs
-from testbed.jobs.decision import LOCAL, Kind, Option
+from testbed.aecnn.whole_photograph import encode_whole
+from testbed.jobs.decision import JPEG, LOCAL, RAW, Kind, Option
 
 
 @pytest.fixture(scope="module")
@@ -94,12 +96,12 @@ def test_a_damaged_jpeg_is_refused_or_decoded_to_a_photograph(
 
 
 def test_a_jpeg_of_another_size_or_of_too_many_bytes_is_refused_before_it_is_decoded(model: SplitModel) -> None:
-    vast = bytearray(encode_jpeg_pixels(np.zeros((16, 16, 3), np.uint8)))
+    vast = bytearray(encode_whole(np.zeros((16, 16, 3), np.uint8), JPEG))
     size = vast.index(b"\xff\xc0") + 5
     vast[size : size + 4] = bytes([0x20, 0, 0x20, 0])  # the header says 8,192 x 8,192
     with pytest.raises(PayloadError, match="8192 x 8192"):
         model.decode(bytes(vast), JPEG, 3)
-    with pytest.raises(PayloadError, match="JPEG of 1000000 bytes"):
+    with pytest.raises(PayloadError, match="photograph of 1000000 bytes"):
         model.decode(bytes(1_000_000), JPEG, 3)
 
 

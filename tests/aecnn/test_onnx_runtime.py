@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from testbed.aecnn.inference import SplitModel, load_model
+from testbed.aecnn.inference import SplitModel
+from testbed.aecnn.loading import load_model
 from testbed.aecnn.onnx_runtime import OnnxRuntime
 from testbed.aecnn.photographs import Photographs, open_photographs
 from testbed.jobs.decision import Kind

@@ -227,7 +227,7 @@ def test_policies_carry_their_options_and_defaults():
     assert [(each.name, each.options) for each in policies] == [
         ("local", {}),
         ("full", {"encoding": "jpeg"}),
-        ("fixed", {"split": "layer3", "kept_channels": 8, "bits": 8}),
+        ("fixed", {"split": "layer3", "kept_channels": 8, "bits": 8, "encoding": "aecnn"}),
         ("lab.policies:Mine", {"depth": 3, "weights": [1, 2.5]}),
     ]
     assert [each.name for each in workload().policies] == ["greedy"]

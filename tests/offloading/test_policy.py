@@ -72,7 +72,7 @@ def test_random_is_uniform_over_what_can_be_reached(observed):
     ("name", "options", "says"),
     [
         ("greddy", {}, "not one of local, full, fixed, random, greedy, nor a package.module:Class"),
-        ("full", {"encoding": "png"}, "'png' is not one of jpeg, raw"),
+        ("greedy", {"encodings": "jpeg"}, "encodings must be a list of names, such as"),
         ("full", {"edgy": "edge1"}, "unexpected keyword argument 'edgy'"),
         ("fixed", {"split": "layer3"}, "missing 2 required positional arguments: 'kept_channels' and 'bits'"),
         (
@@ -150,3 +150,21 @@ def test_a_point_outside_the_profile_is_refused_before_the_run(profile):
     absent = make_policy("fixed", {"split": "layer3", "kept_channels": 17, "bits": 4}, seed=1, estimate_error=0.1)
     with pytest.raises(PolicyError, match=r"layer3/k17/b4.*it has .*layer2/k32/b4.*layer3/k16"):
         check_profile(absent, profile)
+
+
+def test_a_policy_considers_what_it_is_told_and_else_what_is_not_there_for_comparison(observed, profile):
+    rival = Option(Kind.SPLIT, "rival", OperatingPoint("layer3", 4, 8))
+    best = msgspec.structs.replace(profile.by_option[LOCAL], option=rival, accuracy=1.0, comparison=True)
+    observation = msgspec.structs.replace(
+        observed(), profile=msgspec.structs.replace(profile, rows=(*profile.rows, best))
+    )
+
+    def chosen(**options):
+        return make_policy("greedy", options, seed=1).decide(observation).option
+
+    assert chosen().encoding != "rival"
+    assert chosen(encodings=["rival"]) == rival
+    assert chosen(encodings=["raw"]).encoding in ("", "raw")
+    check_profile(make_policy("greedy", {"encodings": ["rival"]}, seed=1), observation.profile)
+    with pytest.raises(PolicyError, match="encodings: the checkpoint's profile has no rivl; it has .*rival"):
+        check_profile(make_policy("greedy", {"encodings": ["rivl"]}, seed=1), observation.profile)

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from testbed.jobs.decision import LOCAL, Decision
+from testbed.jobs.intervals import wilson_interval
 from testbed.jobs.ledger import Outcome
-from testbed.reporting.intervals import wilson_interval
 from testbed.reporting.summary import Summary, summarise
 
 PROPERTY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)

@@ -31,7 +31,7 @@ IMAGES = range(8)
 
 def run(running: Running, policy: str, options: dict[str, object]) -> list[LedgerRow]:
     """Twenty jobs, each alone on the link."""
-    from testbed.aecnn.inference import load_model
+    from testbed.aecnn.loading import load_model
     from testbed.aecnn.photographs import open_photographs
 
     model, photographs = load_model(), open_photographs("sample")
@@ -131,7 +131,7 @@ def test_a_payload_takes_no_less_than_the_link_allows(running: Running) -> None:
 def test_predictions_are_the_models(running: Running) -> None:
     import torch
 
-    from testbed.aecnn.inference import load_model
+    from testbed.aecnn.loading import load_model
     from testbed.aecnn.photographs import open_photographs
 
     torch.set_num_threads(1)  # as the nodes do: another number may round a symbol the other way

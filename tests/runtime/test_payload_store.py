@@ -26,7 +26,7 @@ if __name__ == "__main__":
 def test_what_is_prepared_is_what_the_stages_give(tmp_path: Path, runtime: RuntimeName) -> None:
     import torch
 
-    from testbed.aecnn.inference import load_model
+    from testbed.aecnn.loading import load_model
     from testbed.aecnn.photographs import open_photographs
 
     threads = torch.get_num_threads()

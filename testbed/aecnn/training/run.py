@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 
 import msgspec
-import safetensors.torch
 import torch
 from torch import Tensor
 
-from testbed.aecnn.checkpoint import save_checkpoint
-from testbed.aecnn.compression import CompressedSplit
-from testbed.aecnn.division import Division, divide
+from testbed.aecnn.checkpoint import load_checkpoint, save_checkpoint
+from testbed.aecnn.compression import CompressedSplit, Layout
+from testbed.aecnn.division import Division, Role, divide
+from testbed.aecnn.evaluation import outcomes_of
+from testbed.aecnn.exits import EarlyExit
+from testbed.aecnn.inference import SplitModel
+from testbed.aecnn.outcomes import Outcome, Study
 from testbed.aecnn.photographs import CaltechPhotographs
 from testbed.aecnn.resnet import ResNet50, block_names
-from testbed.aecnn.training.backbone import (
-    average,
-    precision,
-    prepare_backbone,
-    prior_shift,
-    run_blocks,
-    train_backbone,
-    trainable_blocks,
-)
-from testbed.aecnn.training.cache import Features, features_to_features, photographs_to_features
-from testbed.aecnn.training.compress import SplitTraining
-from testbed.aecnn.training.config import Config, ConfigError
-from testbed.aecnn.training.keeping import Keep, Stages
+from testbed.aecnn.training.backbone import BackboneTraining, precision, run_blocks
+from testbed.aecnn.training.cache import Features, features_to_features
+from testbed.aecnn.training.compress import CompressionTraining
+from testbed.aecnn.training.config import Compression, Config, ConfigError
+from testbed.aecnn.training.curves import CurveRecorder
+from testbed.aecnn.training.exits import train_exits
+from testbed.aecnn.training.keeping import Stages
 from testbed.aecnn.training.progress import Progress
-from testbed.jobs.decision import OperatingPoint
+from testbed.aecnn.training.recompress import train_on_recompressed
+from testbed.jobs.decision import Kind, OperatingPoint
 
 
 class TrainingRun:
@@ -54,102 +53,134 @@ class TrainingRun:
         self.stages = Stages(output)
         self.division: Division = divide(photographs)
         (output / "division.json").write_bytes(msgspec.json.encode(self.division))
+        self.backbone = BackboneTraining(
+            self.network, photographs, self.division, config, output, self.stages, progress
+        )
 
     def train(self) -> Path:
-        """All stages; returns the checkpoint's path. The sample of photographs never trained on lies beside it."""
-        features, validation = self._cached("train", self.config.copies), self._cached("validation", 1)
-        self._train_backbone(features)
-        splits = [self._compressed(name) for name in self.config.splits]
-        names = {split.split: self._names(split.split) for split in splits}
-        near = {split.split: self._nearer("train", features, split.split) for split in splits}
-        near_validation = {split.split: self._nearer("validation", validation, split.split) for split in splits}
-        latest = max(names, key=lambda name: block_names().index(names[name][0]))
-        teacher = features_to_features(
-            near[latest],
-            self._compute(self._from(names[latest][0]), classify=True),
-            self.output / "teacher.npy",
-            self.progress,
-        )
-        for split in splits:
-            training = SplitTraining(
-                self.network, split, near[split.split], names[split.split], teacher, self.config, self.progress
-            )
-            self.stages.run(f"{split.split}-attention", split, training.train_attention)
-            self.stages.run(f"{split.split}-recovery", split, training.train_recovery)
-            self.stages.run(f"{split.split}-tuned", split, training.tune)
-            self._report(training, near_validation[split.split])
+        """All stages; returns the checkpoint's path. Beside it lie the sample of photographs never trained on, and the
+        study: what became of each of them under every method.
+        """
+        self.backbone.train()
+        exits = train_exits(self.network, self.backbone.pixels("train"), self.config, self.stages, self.progress)
+        outcomes = self._outcomes("whole", (), exits) + self._tuned_outcomes()
+        trained = [self._compressed(settings) for settings in self.config.compressions]
+        for one in trained:
+            outcomes += self._outcomes(one.settings.name, [one.compressed], {}, one.settings.variant)
+        shipped = [one.compressed for one in trained if not one.settings.variant]
         path = self.output / "checkpoint.safetensors"
-        save_checkpoint(path, self.network, splits, self.config.width, self.photographs.classes)
+        self._save(path, shipped, exits, self.network)
         write_sample(self.photographs, self.division, self.output / "sample.zip")
+        test = self.division.indices(self.photographs, "test")
+        Study(
+            self.config.seed,
+            hashlib.sha256(self.stages.path("backbone").read_bytes()).hexdigest(),
+            tuple(self.photographs.name(index) for index in test),
+            tuple(self.photographs.label(index) for index in test),
+            tuple(outcomes),
+            tuple(one.curve.curve(one.settings.name) for one in trained if one.curve),
+            tuple({(one.ranking.split, one.ranking.by): one.ranking for one in trained if one.ranking}.values()),
+        ).save(self.output / "study.json")
         return path
 
-    def _train_backbone(self, features: Features) -> None:
-        """Stage 0, each of its parts kept; then their average, with a bias that favours no class for its number."""
-
-        def train(part: int, keep: Keep) -> None:
-            if part == 0:
-                prepare_backbone(self.network, features, self.config)
-            train_backbone(self.network, features, self.config, part, self.progress, keep)
-
-        for part in range(len(self.config.backbone)):
-            self.stages.run(f"backbone-{part + 1}", self.network, partial(train, part))
-        parts = [
-            safetensors.torch.load_file(self.stages.path(f"backbone-{part + 1}"))
-            for part in range(len(self.config.backbone))
-        ]
-        self.network.load_state_dict(average(parts, self.config.average))
-        shift = prior_shift(features.labels, len(self.photographs.classes), self.config.prior)
-        with torch.no_grad():
-            self.network.fc.bias.sub_(shift)
-
-    def _cached(self, role: str, copies: int) -> Features:
-        def compute(pixels: Tensor) -> Tensor:
-            with precision(self.config):
-                return run_blocks(self.network, tuple(self.config.frozen), self.network.stem(pixels)).float()
-
-        indices = self.division.indices(self.photographs, role)  # type: ignore[arg-type]
-        path = self.output / f"{role}.npy"
-        return photographs_to_features(
-            self.photographs, indices, copies, self.config.seed, compute, path, self.progress
+    def _tuned_outcomes(self) -> list[Outcome]:
+        """What becomes of recompressed photographs by a network that was trained for them."""
+        settings = self.config.tune_recompressed
+        if settings is None:
+            return []
+        pixels = self.backbone.pixels("train")
+        tuned = train_on_recompressed(
+            self.network, settings, pixels, self._teacher(), self.config, self.stages, self.progress
         )
+        found = self._outcomes("tuned", (), {}, "tuned", network=tuned)
+        return [one for one in found if one.option.encoding in self.config.recompressed]
 
-    def _nearer(self, role: str, features: Features, split: str) -> Features:
-        """Features before the first block that `split` retrains."""
-        first = self._names(split)[0]
-        names = tuple(name for name in trainable_blocks(self.config) if name not in self._from(first))
-        if not names:
-            return features
-        path = self.output / f"{role}-{split}.npy"
-        return features_to_features(features, self._compute(names, classify=False), path, self.progress)
-
-    def _names(self, split: str) -> tuple[str, ...]:
-        """The blocks from the first that `split` retrains to the split."""
-        upto = block_names(upto=split)
-        return upto[upto.index(self.config.splits[split].head[0]) :]
-
-    def _from(self, first: str) -> tuple[str, ...]:
-        return block_names()[block_names().index(first) :]
-
-    def _compute(self, names: tuple[str, ...], *, classify: bool) -> Callable[[Tensor], Tensor]:
-        def compute(x: Tensor) -> Tensor:
-            with precision(self.config):
-                y = run_blocks(self.network, names, x)
-                return (self.network.classify(y) if classify else y).float()
-
-        return compute
-
-    def _compressed(self, name: str) -> CompressedSplit:
-        settings = self.config.splits[name]
-        points = [OperatingPoint(name, point.kept_channels, point.bits) for point in settings.points]
+    def _compressed(self, settings: Compression) -> CompressionTraining:
+        """One compression, trained."""
+        points = tuple(OperatingPoint(settings.split, point.kept_channels, point.bits) for point in settings.points)
+        layout = Layout(settings.split, points, (*settings.head, *settings.tail), settings.method)
         torch.manual_seed(self.config.seed)
-        retrained = [*settings.head, *settings.tail]
-        split = CompressedSplit(name, self.config.width, points, retrained, original=self.network.original)
-        return split.eval()  # stages put into training what they train
-
-    def _report(self, training: SplitTraining, validation: Features) -> None:
+        compressed = CompressedSplit(layout, self.config.width, self.config.input_px, original=self.network.original)
+        upto = block_names(upto=settings.split)
+        first = settings.head[0] if settings.head else None
+        names = upto[upto.index(first) :] if first else ()
+        before = upto[: len(upto) - len(names)]
+        validation = self._features("validation", before)
+        training = CompressionTraining(
+            self.network,
+            compressed,
+            settings,
+            self._features("train", before),
+            names,
+            self._teacher(),
+            self.config,
+            self.progress,
+        )
+        if settings.curve:
+            training.curve = CurveRecorder(
+                self.output / f"{settings.name}-curve.jsonl",
+                lambda: fmean(
+                    accuracy for name, accuracy in training.accuracies(validation).items() if name != "uncompressed"
+                ),
+                self.progress,
+            )
+        training.train(self.stages)
         for name, accuracy in training.accuracies(validation).items():
             note = f"{accuracy:.1%} of {len(validation)} photographs"
-            self.progress(f"validation, {name}", 1.0, note, accuracy=accuracy)
+            self.progress(f"{settings.name}, validation, {name}", 1.0, note, accuracy=accuracy)
+        return training
+
+    def _features(self, role: Role, names: tuple[str, ...]) -> Features:
+        """Features of the photographs of a role after these blocks."""
+        path = self.output / f"{role}-after-{names[-1] if names else 'stem'}.npy"
+
+        def compute(pixels: Tensor) -> Tensor:
+            with precision(self.config):
+                return run_blocks(self.network, names, self.network.stem(pixels)).float()
+
+        return features_to_features(self.backbone.pixels(role), compute, path, self.progress)
+
+    def _teacher(self) -> Features:
+        """The uncompressed network's logits of every copy of the training photographs."""
+
+        def compute(pixels: Tensor) -> Tensor:
+            with precision(self.config):
+                return self.network(pixels).float()  # type: ignore[no-any-return]
+
+        return features_to_features(self.backbone.pixels("train"), compute, self.output / "teacher.npy", self.progress)
+
+    def _outcomes(
+        self,
+        name: str,
+        splits: Sequence[CompressedSplit],
+        exits: Mapping[str, EarlyExit],
+        variant: str = "",
+        network: ResNet50 | None = None,
+    ) -> list[Outcome]:
+        """What becomes of the test photographs, by the very payloads that would travel; kept. What every checkpoint
+        has is in the outcomes of none that has splits.
+        """
+        kept = self.output / f"{name}-outcomes.json"
+        if not kept.exists():
+            checkpoint = self.output / f"{name}.partial.safetensors"
+            self._save(checkpoint, splits, exits, network or self.network)
+            model = SplitModel(load_checkpoint(checkpoint), "torch")
+            checkpoint.unlink()
+            test = self.division.indices(self.photographs, "test")
+
+            def told(done: float) -> None:
+                self.progress(f"{name}, test", done, f"{done:.0%} of {len(test)} photographs")
+
+            options = [option for option in model.options if not splits or option.kind is Kind.SPLIT]
+            found = outcomes_of(model, self.photographs, test, told, options=options, variant=variant)
+            kept.write_bytes(msgspec.json.encode(found))
+        return msgspec.json.decode(kept.read_bytes(), type=list[Outcome])
+
+    def _save(
+        self, path: Path, splits: Sequence[CompressedSplit], exits: Mapping[str, EarlyExit], network: ResNet50
+    ) -> None:
+        config, classes = self.config, self.photographs.classes
+        save_checkpoint(path, network, config.width, classes, splits, exits, config.recompressed)
 
     @staticmethod
     def _claim(path: Path, config: Config) -> None:

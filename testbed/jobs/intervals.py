@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 Z_95 = 1.959963984540054  # the normal distribution's 97.5 % quantile
 
@@ -25,3 +26,21 @@ def wilson_interval(successes: int, trials: int, z: float = Z_95) -> tuple[float
     low = 0.0 if successes == 0 else max(0.0, centre - half)
     high = 1.0 if successes == trials else min(1.0, centre + half)
     return low, high
+
+
+def mean_of_shares_interval(successes: Sequence[int], trials: Sequence[int], z: float = Z_95) -> tuple[float, float]:
+    """The normal interval of the mean of several groups' success probabilities, 95 % by default.
+
+    Each group's variance is that of Agresti and Coull's (1998) "add two successes and two failures", American
+    Statistician 52: a group that only succeeded, of few trials, still has one.
+
+    Raises:
+        ValueError: no group, or a group without trials.
+    """
+    if not trials or min(trials) < 1:
+        raise ValueError("groups without trials have no interval")
+    pairs = list(zip(successes, trials, strict=True))
+    mean = sum(right / n for right, n in pairs) / len(pairs)
+    shares = [((right + 2) / (n + 4), n + 4) for right, n in pairs]
+    half = z * math.sqrt(sum(share * (1 - share) / n for share, n in shares)) / len(pairs)
+    return max(0.0, mean - half), min(1.0, mean + half)
