@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -16,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from testbed.aecnn.evaluation import measure_worth
 from testbed.aecnn.inference import SplitModel
 from testbed.aecnn.photographs import Photographs
+from testbed.aecnn.timing import median_s
 from testbed.jobs.decision import LOCAL, RAW, Kind, Option
 from testbed.jobs.profile import Profile, ProfileRow
 
@@ -108,24 +107,13 @@ def _cost(model: SplitModel, work: Callable[[SplitModel, Any], object], inputs: 
     """FLOPs as torch counts them, seconds as the model's runtime takes them."""
     with FlopCounterMode(display=False) as counter:
         work(model.by_torch(), inputs[0])
-    return Cost(float(counter.get_total_flops()), _median_s(partial(work, model), inputs))
+    return Cost(float(counter.get_total_flops()), median_s(partial(work, model), inputs))
 
 
 def _codec(work: Callable[[Any], object], inputs: list[Any]) -> Cost:
-    seconds = _median_s(work, inputs)
+    seconds = median_s(work, inputs)
     return Cost(0.0, seconds, seconds)
 
 
 def _both(first: Cost, second: Cost) -> Cost:
     return Cost(first.layer_flops + second.layer_flops, first.seconds + second.seconds, first.codec_s + second.codec_s)
-
-
-def _median_s(work: Callable[[Any], object], inputs: list[Any]) -> float:
-    """Seconds of this thread's CPU: the clock's, but that whoever else wants the core leaves them as they are."""
-    work(inputs[0])  # the first call also sets up kernels
-    times = []
-    for one in inputs:
-        start = time.thread_time()
-        work(one)
-        times.append(time.thread_time() - start)
-    return statistics.median(times)

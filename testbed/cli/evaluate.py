@@ -1,4 +1,4 @@
-"""`testbed evaluate`: accuracy and payload bytes of every operating point of a checkpoint."""
+"""`testbed evaluate`: accuracy and payload bytes of every operating point of a model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ import typer
 
 
 def evaluate(
-    checkpoint: Annotated[str, typer.Argument(help='"default" for the shipped checkpoint, or a .safetensors file.')],
+    checkpoint: Annotated[
+        str,
+        typer.Argument(
+            help='"default" for the shipped checkpoint, a .safetensors file, or your own package.module:Class.'
+        ),
+    ],
     images: Annotated[
         Path | None, typer.Option(help="Folder or zip in Caltech-101's layout; the shipped sample if not given.")
     ] = None,
@@ -23,22 +28,29 @@ def evaluate(
 
     from testbed.aecnn.checkpoint import CheckpointError
     from testbed.aecnn.evaluation import evaluate_points
-    from testbed.aecnn.inference import load_model
+    from testbed.aecnn.loading import load_model
+    from testbed.aecnn.own.check import check_stages
+    from testbed.aecnn.own.protocol import ModelError
     from testbed.aecnn.photographs import PhotographError, open_photographs
     from testbed.cli.errors import WrongInputError
     from testbed.cli.progress import bar
+    from testbed.documents.workload import is_class
+    from testbed.runtime.user_modules import make_importable, search_path
 
     torch.set_num_threads(1)  # photographs are computed one at a time, which gains little from more
     named = "sample" if images is None else str(images)
     try:
+        make_importable(search_path())
         model = load_model(checkpoint)
-        photographs = open_photographs(named, model.classes)
+        photographs = open_photographs(named, model.classes, model.input_px)
+        if is_class(checkpoint):
+            check_stages(checkpoint, model, photographs.jpeg(0))
         with bar(f"{len(photographs)} photographs") as progress:
             task = progress.add_task("", total=1.0)
             result = evaluate_points(
                 model, photographs, checkpoint, named, lambda done: progress.update(task, completed=done)
             )
-    except (CheckpointError, PhotographError) as error:
+    except (CheckpointError, ModelError, PhotographError) as error:
         raise WrongInputError(str(error)) from None
     if as_json:
         typer.echo(msgspec.json.encode(result).decode())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from testbed.documents.located import Source
     from testbed.documents.resolved import ResolvedTopology
     from testbed.documents.workload import Workload
 
@@ -19,7 +20,7 @@ def validate(
     """Check topology and workload files; with one topology among them, the workloads are checked against it too."""
     from testbed.documents.errors import DocumentErrors
     from testbed.documents.loading import kind_of, parse_topology, parse_workload
-    from testbed.documents.located import Source, read_source
+    from testbed.documents.located import read_source
     from testbed.documents.resolve import resolve
     from testbed.documents.topology import Topology
 
@@ -37,13 +38,37 @@ def validate(
     only = next(iter(topologies.values())) if len(topologies) == 1 else None
     for index, source in enumerate(sources):
         try:
-            summary = _topology(topologies[index]) if index in topologies else _workload(parse_workload(source, only))
+            if index in topologies:
+                summary = _topology(topologies[index])
+            else:
+                workload = parse_workload(source, only)
+                _check_model(workload.model.checkpoint, source)
+                summary = _workload(workload)
             print(f"{source.file}: ok ({summary})")
         except DocumentErrors as found:
             errors.append(str(found))
     if errors:
         print("\n".join(errors), file=sys.stderr)
         raise typer.Exit(2)
+
+
+def _check_model(name: str, source: Source) -> None:
+    """Refuse a class of the user's own that cannot be run as a model; nothing is computed with it."""
+    from testbed.documents.errors import DocumentErrors
+    from testbed.documents.workload import is_class
+
+    if not is_class(name):
+        return
+
+    from testbed.aecnn.own.loading import load_own
+    from testbed.aecnn.own.protocol import ModelError
+    from testbed.runtime.user_modules import make_importable, search_path
+
+    make_importable(search_path())
+    try:
+        load_own(name)
+    except ModelError as error:
+        raise DocumentErrors([source.error(("model",), str(error))]) from error
 
 
 def _topology(topology: ResolvedTopology) -> str:

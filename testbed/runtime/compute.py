@@ -17,7 +17,7 @@ from testbed.runtime.payload_store import PayloadStore
 from testbed.runtime.run_spec import RunSpec
 
 if TYPE_CHECKING:
-    from testbed.aecnn.inference import SplitModel
+    from testbed.aecnn.model import CoInferenceModel
 
 _T = TypeVar("_T")
 Part = Literal["head", "encode", "decode", "tail"]
@@ -86,7 +86,7 @@ class RunInputs:
         self._checkpoint, self._runtime = checkpoint, runtime
         self._images, self._store_folder, self._indices = images, store_folder, indices
         self._store: PayloadStore | None = None
-        self._model: SplitModel | None = None
+        self._model: CoInferenceModel | None = None
         self._photographs: dict[int, RunPhotograph] | None = None
 
     @classmethod
@@ -99,12 +99,12 @@ class RunInputs:
         self._store = self._store or PayloadStore.read(self._store_folder, self._indices)
         return self._store
 
-    def model(self) -> SplitModel:
+    def model(self) -> CoInferenceModel:
         """The model, warmed up, on one thread: several nodes share the machine."""
         if self._model is None:
             import torch
 
-            from testbed.aecnn.inference import load_model
+            from testbed.aecnn.loading import load_model
 
             torch.set_num_threads(1)
             self._model = load_model(self._checkpoint, self._runtime)
@@ -116,7 +116,7 @@ class RunInputs:
         if self._photographs is None:
             from testbed.aecnn.photographs import open_photographs
 
-            opened = open_photographs(self._images, self.model().classes)
+            opened = open_photographs(self._images, self.model().classes, self.model().input_px)
             self._photographs = {i: RunPhotograph(opened.jpeg(i), opened.pixels(i)) for i in self._indices}
         return self._photographs
 
@@ -165,7 +165,7 @@ class PacedCompute:
 class LiveCompute:
     """Runs the model on a thread of the node's own: a part takes what it takes here."""
 
-    def __init__(self, profile: Profile, model: SplitModel, photographs: dict[int, RunPhotograph]) -> None:
+    def __init__(self, profile: Profile, model: CoInferenceModel, photographs: dict[int, RunPhotograph]) -> None:
         self._profile, self._model, self._photographs = profile, model, photographs
         self._thread = ThreadPoolExecutor(1)
         self.overruns = 0

@@ -23,9 +23,10 @@ import pyarrow.parquet as pq
 
 from testbed.documents.resolved import RuntimeName
 from testbed.jobs.decision import Kind, OperatingPoint, Option
+from testbed.runtime.user_modules import make_importable, search_path
 
 if TYPE_CHECKING:
-    from testbed.aecnn.inference import SplitModel
+    from testbed.aecnn.model import CoInferenceModel
     from testbed.aecnn.photographs import Photographs
 
 _SCHEMA = pa.schema(
@@ -47,7 +48,7 @@ _PART = 16
 
 _PR_SET_PDEATHSIG = 1
 
-_model: SplitModel
+_model: CoInferenceModel
 _photographs: Photographs
 
 
@@ -133,12 +134,13 @@ def _load(checkpoint: str, runtime: RuntimeName, images: str) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     import torch
 
-    from testbed.aecnn.inference import load_model
+    from testbed.aecnn.loading import load_model
     from testbed.aecnn.photographs import open_photographs
 
     torch.set_num_threads(1)
+    make_importable(search_path())
     _model = load_model(checkpoint, runtime)
-    _photographs = open_photographs(images, _model.classes)
+    _photographs = open_photographs(images, _model.classes, _model.input_px)
 
 
 def _prepare_part(folder: Path, indices: list[int]) -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import msgspec
 
-from testbed.aecnn.inference import load_model
+from testbed.aecnn.loading import load_model
+from testbed.aecnn.own.check import check_stages
+from testbed.aecnn.own.profile import kept_profile
 from testbed.aecnn.photographs import open_photographs
 from testbed.documents.resolved import PolicySpec, ResolvedTopology
-from testbed.documents.workload import Workload
+from testbed.documents.workload import Workload, is_class
 from testbed.jobs.job import Job
 from testbed.jobs.profile import Profile
 from testbed.offloading.policy import check_profile, make_policy
@@ -28,14 +30,20 @@ class Inputs(msgspec.Struct, frozen=True):
     store: Path
 
 
-def draw_inputs(workload: Workload, topology: ResolvedTopology, seed: int) -> Inputs:
-    """Draw the jobs, and find what they need.
+def draw_inputs(workload: Workload, topology: ResolvedTopology, seed: int, progress: Callable[[float], None]) -> Inputs:
+    """Draw the jobs, and find what they need; a class of the user's own is checked, and measured where it has not been.
 
     Raises:
-        CheckpointError, PhotographError: the checkpoint or the photographs cannot be read.
+        CheckpointError, ModelError, PhotographError: the model or the photographs are not what they must be.
     """
-    model = load_model(workload.model.checkpoint, workload.model.runtime)
-    photographs = open_photographs(workload.model.images, model.classes)
+    make_importable(search_path())
+    name, images = workload.model.checkpoint, workload.model.images
+    model = load_model(name, workload.model.runtime)
+    photographs = open_photographs(images, model.classes, model.input_px)
+    if is_class(name):
+        check_stages(name, model, photographs.jpeg(0))
+    store = payload_store.folder_for(model.fingerprint, images)
+    profile = model.profile or kept_profile(store / "profile.json", name, model, photographs, images, progress)
     jobs = draw_jobs(
         list(topology.devices),
         workload.arrivals.process,
@@ -46,7 +54,7 @@ def draw_inputs(workload: Workload, topology: ResolvedTopology, seed: int) -> In
         seed,
     )
     labels = {image: photographs.label(image) for image in sorted({job.image for job in jobs})}
-    return Inputs(jobs, model.profile, labels, payload_store.folder_for(model.fingerprint, workload.model.images))
+    return Inputs(jobs, profile, labels, store)
 
 
 def prepare_payloads(
@@ -67,6 +75,5 @@ def check_policies(policies: tuple[PolicySpec, ...], profile: Profile, seed: int
     Raises:
         PolicyError: with what is allowed.
     """
-    make_importable(search_path())
     for spec in policies:
         check_profile(make_policy(spec.name, spec.options, seed), profile)
