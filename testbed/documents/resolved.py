@@ -12,6 +12,9 @@ import msgspec
 RuntimeName = Literal["onnx", "torch"]
 """What computes the network."""
 
+SPLITS = ("stem", "layer1", "layer2", "layer3")
+"""Where a checkpoint's network may be split: after the stage named."""
+
 
 class LinkParameters(msgspec.Struct, frozen=True):
     """One direction of a link. Bandwidth counts bits at the IP layer; delay is one way, on top of serialisation."""

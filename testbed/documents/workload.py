@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     Tag,
+    ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_validator,
@@ -22,7 +23,7 @@ from pydantic_core import core_schema
 
 from testbed.documents.model import Model, explained, nearest, one_of, shown
 from testbed.documents.parameters import BothWays
-from testbed.documents.resolved import LinkChange, PolicySpec, RuntimeName
+from testbed.documents.resolved import SPLITS, LinkChange, PolicySpec, RuntimeName
 from testbed.documents.topology import Name, NodeName, Pair
 from testbed.documents.units import Duration, Instant, Rate
 
@@ -114,9 +115,10 @@ ClassName = Annotated[str, AfterValidator(_policy_name), WithJsonSchema(_CLASS_S
 def _whole_encoding(encoding: str) -> str:
     if encoding in ("jpeg", "raw") or re.fullmatch(r"(jpeg|webp)-([1-9][0-9]?|100)", encoding, re.ASCII):
         return encoding
+    near = nearest(encoding, ("jpeg", "raw")) or ","
     raise explained(
-        f"{shown(encoding)} is not allowed{nearest(encoding, ('jpeg', 'raw')) or ','} use 'jpeg', 'raw', or FORMAT-QUALITY as"
-        " the checkpoint has it, such as 'webp-10'"
+        f"{shown(encoding)} is not allowed{near} use 'jpeg', 'raw', or FORMAT-QUALITY as the checkpoint has it, "
+        "such as 'webp-10'"
     )
 
 
@@ -151,11 +153,18 @@ class Fixed(Model):
     """Splits every inference at one operating point."""
 
     name: Literal["fixed"] = Field(description="The policy.")
-    split: Literal["stem", "layer1", "layer2", "layer3"] = Field(description="The stage after which to split.")
+    encoding: str = Field("aecnn", description="The method, such as bottlenet++, or your own model's.")
+    split: str = Field(description=f"The stage after which to split: {one_of(SPLITS)}; or your own model's.")
     kept_channels: int = Field(ge=1, le=4096, description="Channels that are sent, such as 8.")
-    bits: int = Field(ge=2, le=8, description="Bits per value, 2 to 8.")
-    encoding: str = Field("aecnn", description="The method, such as bottlenet++.")
+    bits: int = Field(ge=1, le=32, description="Bits per value, such as 4.")
     edge: NodeName | None = Field(None, description="The edge; if not given, the one predicted to finish first.")
+
+    @field_validator("split")
+    @classmethod
+    def _one_of_the_network(cls, split: str, given: ValidationInfo) -> str:
+        if given.data.get("encoding") == "aecnn" and split not in SPLITS:
+            raise explained(f"{shown(split)} is not allowed{nearest(split, SPLITS) or ','} use {one_of(SPLITS)}")
+        return split
 
 
 class Custom(Model):

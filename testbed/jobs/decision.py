@@ -6,8 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-SPLITS = ("stem", "layer1", "layer2", "layer3")
-"""Where the network may be split: after the stage named."""
+from testbed.documents.resolved import SPLITS as SPLITS
 
 
 class Kind(StrEnum):
