@@ -271,11 +271,16 @@ class CompressionTraining:
             partial(self.features.batch_at, batch=settings.batch, seed=seed),
             steps,
             loss_of,
-            self.curve.stage(settings.epochs, steps) if self.curve else self.progress,
+            self.curve.stage(self._passes_before(number), settings.epochs, steps) if self.curve else self.progress,
             seed=seed,
             keep=keep,
         )
         self.compressed.eval()
+
+    def _passes_before(self, number: int) -> float:
+        """Passes over the photographs in the stages before this one."""
+        before = (self.settings.attention and self.settings.attention.fit, self.settings.recover)[: number - 1]
+        return sum(stage.epochs for stage in before if stage)
 
     def _parameters(self, names: Iterable[str]) -> list[nn.Parameter]:
         """Of the retrained copies of these blocks."""

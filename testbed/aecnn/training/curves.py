@@ -21,11 +21,9 @@ class CurveRecorder:
         self._path = path
         self._accuracy = accuracy
         self._progress = progress
-        self._before = 0.0
 
-    def stage(self, passes: float, steps: int) -> Progress:
-        """The progress of a stage of so many passes, in so many steps; further stages follow on it."""
-        start, self._before = self._before, self._before + passes
+    def stage(self, start: float, passes: float, steps: int) -> Progress:
+        """The progress of a stage that comes after `start` passes and takes so many more, in so many steps."""
 
         def told(stage: str, done: float, note: str, **figures: float) -> None:
             self._progress(stage, done, note, **figures)
