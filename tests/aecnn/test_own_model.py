@@ -89,6 +89,7 @@ WRONG_WITH_A_PHOTOGRAPH = {
     "def tail(self, features, option): return 0.5": "gave 0.5: return the class's index, a whole number from 0 to 100",
     "def tail(self, features, option): return -1": "gave -1: return the class's index",
     "def encode(self, features, option, image): return np.random.default_rng().bytes(192)": "gives two payloads",
+    "def __init__(self): torch.seed(); self.parts = torch.nn.Linear(192, 101)": "no two objects of it hold the same",
     "def tail(self, features, option): self.n = getattr(self, 'n', 0) + 1; return self.n": "gives two classes",
 }
 
@@ -128,8 +129,9 @@ class Few:
 
 
 def test_a_class_of_ones_own_does_what_a_checkpoint_does(write, sample: Photographs) -> None:
-    model = load_model(write())
-    check_stages("it", model, sample.jpeg(0))
+    name = write()
+    model = load_model(name)
+    check_stages(name, model, sample.jpeg(0))
     model.warm_up()
     assert model.options == (LOCAL, RAW, JPEG, SPLIT, WEBP, EXIT)
     told: list[float] = []
