@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -10,11 +11,15 @@ from numpy.typing import NDArray
 
 from testbed.jobs.decision import Option
 
+REFERENCE = "reference"
+"""The variant that differs from every ablation in one thing alone: trained as they are, for as long as they are."""
+
 
 class Outcome(msgspec.Struct, frozen=True):
     """One row of a study over the test photographs, in their order.
 
-    `variant` tells apart what was trained differently: "" is the method as shipped, others are ablations.
+    `variant` tells apart what was trained differently: "" is the method as shipped, others are `REFERENCE`, ablations,
+    and "tuned": the network fine-tuned on photographs that were compressed once more.
     """
 
     option: Option
@@ -31,9 +36,12 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Curve(msgspec.Struct, frozen=True):
-    """How one training went: accuracy on the validation photographs after so many passes over the training ones."""
+    """How one training went: accuracy on the validation photographs after so many passes over the training ones.
 
-    name: str  # what was trained: "layer3 step by step", "layer3 end to end", ...
+    All passes count, those of earlier steps too. A curve begins with the first that leaves something to use.
+    """
+
+    name: str  # what was trained, and how: "layer3 step by step" (or "layer3 reference") meets "layer3 end to end"
     passes: tuple[float, ...]
     accuracy: tuple[float, ...]
 
@@ -57,15 +65,28 @@ class Study(msgspec.Struct, frozen=True):
     outcomes: tuple[Outcome, ...]
     curves: tuple[Curve, ...] = ()
     rankings: tuple[Ranking, ...] = ()
+    checkpoint: str = ""  # SHA-256 of the checkpoint that holds what has no variant; "" if none was written
 
     def save(self, path: Path) -> None:
-        """Write it as JSON."""
-        path.write_bytes(msgspec.json.encode(self) + b"\n")
+        """Write it as JSON, importances with 5 digits: a third of the size."""
+        rankings = tuple(
+            msgspec.structs.replace(
+                ranking,
+                importances=_shortened(ranking.importances),
+                of_classes=tuple(map(_shortened, ranking.of_classes)),
+            )
+            for ranking in self.rankings
+        )
+        path.write_bytes(msgspec.json.encode(msgspec.structs.replace(self, rankings=rankings)) + b"\n")
 
     @classmethod
     def load(cls, path: Path) -> Study:
         """Read what `save` wrote. Raises msgspec.DecodeError, OSError."""
         return msgspec.json.decode(path.read_bytes(), type=cls)
+
+
+def _shortened(importances: Iterable[float]) -> tuple[float, ...]:
+    return tuple(float(f"{importance:.5g}") for importance in importances)
 
 
 def packed(right: NDArray[np.bool_]) -> bytes:

@@ -18,7 +18,7 @@ from testbed.aecnn.division import Division, Role, divide
 from testbed.aecnn.evaluation import outcomes_of
 from testbed.aecnn.exits import EarlyExit
 from testbed.aecnn.inference import SplitModel
-from testbed.aecnn.outcomes import Outcome, Study
+from testbed.aecnn.outcomes import Outcome, Ranking, Study
 from testbed.aecnn.photographs import CaltechPhotographs
 from testbed.aecnn.resnet import ResNet50, block_names
 from testbed.aecnn.training.backbone import BackboneTraining, precision, run_blocks
@@ -79,7 +79,8 @@ class TrainingRun:
             tuple(self.photographs.label(index) for index in test),
             tuple(outcomes),
             tuple(one.curve.curve(one.settings.name) for one in trained if one.curve),
-            tuple({(one.ranking.split, one.ranking.by): one.ranking for one in trained if one.ranking}.values()),
+            _rankings(trained),
+            hashlib.sha256(path.read_bytes()).hexdigest(),
         ).save(self.output / "study.json")
         return path
 
@@ -188,6 +189,15 @@ class TrainingRun:
         if path.exists() and path.read_bytes() != encoded:
             raise ConfigError(f"{path.parent}: holds a run with another configuration; give another folder")
         path.write_bytes(encoded)
+
+
+def _rankings(trained: Sequence[CompressionTraining]) -> tuple[Ranking, ...]:
+    """Of each split and kind the first: what ablations change comes after what is shipped."""
+    found: dict[tuple[str, str], Ranking] = {}
+    for one in trained:
+        if one.ranking is not None:
+            found.setdefault((one.ranking.split, one.ranking.by), one.ranking)
+    return tuple(found.values())
 
 
 def write_sample(photographs: CaltechPhotographs, division: Division, path: Path) -> None:

@@ -114,6 +114,7 @@ def test_the_checkpoint_holds_every_method_that_is_no_ablation(output: Path) -> 
 def test_the_study_says_what_the_checkpoint_does(output: Path) -> None:
     study = Study.load(output / "study.json")
     model = SplitModel(load_checkpoint(output / "checkpoint.safetensors"), "torch")
+    assert study.checkpoint == model.sha256
     sample = open_photographs(output / "sample.zip", model.classes)
     assert [sample.name(index) for index in range(len(sample))] == list(study.photographs)
     prepared = list(model.prepare(sample, range(len(sample)), lambda share: None))
