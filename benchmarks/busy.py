@@ -32,10 +32,39 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     return total
 
 
-def taken_by_host() -> tuple[int, int]:
-    """Clock ticks of all cores since the start, those that a host took from this machine (if it is virtual), and all:
-    while it has them, nothing here runs, whatever its priority.
+_WATCH = """
+import os, sys, time
+os.sched_setaffinity(0, {int(sys.argv[1])})
+os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(60))
+at = time.clock_gettime(time.CLOCK_REALTIME)
+while True:
+    at += 0.001
+    time.sleep(max(0, at - time.clock_gettime(time.CLOCK_REALTIME)))
+    now = time.clock_gettime(time.CLOCK_REALTIME)
+    if now - at > 0.0005:
+        print(at, now, flush=True)
+        at = now
+"""
+
+
+@contextlib.contextmanager
+def absences() -> Iterator[list[tuple[float, float]]]:
+    """When a core was not there, from and to, in seconds of real time: filled in at the end.
+
+    A real-time process on each core, above all that is measured, wakes every millisecond and says when it was late by
+    more than half of one. On a virtual machine the host takes the cores away for milliseconds, which nothing in it can
+    help.
     """
-    with open("/proc/stat") as file:  # noqa: PTH123
-        ticks = [int(field) for field in file.readline().split()[1:9]]
-    return ticks[7], sum(ticks)
+    found: list[tuple[float, float]] = []
+    argv = [sys.executable, "-c", _WATCH]
+    watches = [
+        subprocess.Popen([*argv, str(core)], stdout=subprocess.PIPE, text=True) for core in os.sched_getaffinity(0)
+    ]
+    try:
+        yield found
+    finally:
+        for watch in watches:
+            watch.kill()
+            for line in watch.communicate()[0].splitlines():
+                began, ended = map(float, line.split())
+                found.append((began, ended))

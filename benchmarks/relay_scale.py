@@ -3,7 +3,8 @@
 Run as root: `python benchmarks/relay_scale.py [--links 100] [--rate 2] [--seconds 10]`. Every link is saturated by a
 TCP flow from its device to the access point; its rate is what the relay delivered, at the IP layer. The round trip is
 measured by `ping` over one more link of the same kind, which carries nothing else, with every core kept busy. On a
-virtual machine the host may take the cores away for milliseconds, which nothing here can help: it is told.
+virtual machine the host may take cores away for milliseconds, which nothing in it can help: the round trips during
+which none was missing are told apart.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import subprocess
 import threading
 import time
 
-from busy import busy_cores, cpu_seconds, taken_by_host
+from busy import absences, busy_cores, cpu_seconds
 from stars import star
 
 from testbed.documents.resolved import LinkParameters
@@ -77,15 +78,25 @@ class Flows:
         return self._count - self._broken
 
 
-def round_trips_ms(network: EmulatedNetwork, device: str, count: int) -> tuple[list[float], float]:
-    """Round trips between a device and the access point, sorted; and the share of the cores that a host took."""
-    argv = ["ping", "-n", "-i", "0.02", "-c", str(count), network.address("ap1")]
+def round_trips(network: EmulatedNetwork, device: str, count: int) -> tuple[list[float], list[float]]:
+    """Round trips between a device and the access point in ms, sorted; and those of them during which, and for 50 ms
+    before, all cores were there.
+    """
+    argv = ["ping", "-D", "-n", "-i", "0.02", "-c", str(count), network.address("ap1")]
     # at real-time priority, or it would measure how late it is itself beside busy cores
     inside = ["chrt", "--fifo", "30", "nsenter", f"--net=/proc/{network.namespace_pid(device)}/ns/net", *argv]
-    before = taken_by_host()
-    said = subprocess.run(inside, capture_output=True, text=True, check=True).stdout
-    taken, ticks = (new - old for old, new in zip(before, taken_by_host(), strict=True))
-    return sorted(float(found) for found in re.findall(r"time=([0-9.]+) ms", said)), taken / ticks
+    with absences() as absent:
+        said = subprocess.run(inside, capture_output=True, text=True, check=True).stdout
+    found = [(float(at), float(ms)) for at, ms in re.findall(r"^\[([0-9.]+)\].*time=([0-9.]+) ms", said, re.MULTILINE)]
+    undisturbed = [
+        ms for at, ms in found if not any(began < at and ended > at - ms / 1e3 - 0.05 for began, ended in absent)
+    ]
+    return sorted(ms for _, ms in found), sorted(undisturbed)
+
+
+def percentiles(times: list[float]) -> str:
+    p50, p99 = (times[int(share * (len(times) - 1))] for share in (0.5, 0.99))
+    return f"p50 {p50:.2f} ms, p99 {p99:.2f} ms"
 
 
 def main() -> None:
@@ -118,16 +129,13 @@ def main() -> None:
         )
         flows = Flows(network, devices)
         with busy_cores():
-            loaded = round_trips_ms(network, "edge1", 500)
+            loaded = round_trips(network, "edge1", 1000)
         flows.stop()
         with busy_cores():
-            alone = round_trips_ms(network, "edge1", 500)
-        for what, (times, taken) in (("all links saturated", loaded), ("the links idle", alone)):
-            p50, p99 = (times[int(share * (len(times) - 1))] for share in (0.5, 0.99))
-            print(
-                f"round trip, 20 ms asked, {os.cpu_count()} busy cores, {what}: p50 {p50:.2f} ms, p99 {p99:.2f} ms;"
-                f" a host took {taken:.1%} of the cores meanwhile"
-            )
+            alone = round_trips(network, "edge1", 1000)
+        for what, (times, undisturbed) in (("all links saturated", loaded), ("the links idle", alone)):
+            print(f"round trip, 20 ms asked, {os.cpu_count()} busy cores, {what}: {percentiles(times)}")
+            print(f"    while no core was taken away ({len(undisturbed)} of {len(times)}): {percentiles(undisturbed)}")
         network.stop()
     finally:
         assert not ownership.undo().failures
