@@ -91,6 +91,8 @@ def parts_of(
         for codec in split.codecs:
             parts[encoder_of(layout.name, codec.point)] = Encoder(split, codec)
             parts[decoder_of(layout.name, codec.point)] = Decoder(codec)
+    for part in parts.values():
+        part.eval()  # an export puts what is inside back into the part's own mode
     return parts
 
 

@@ -220,7 +220,7 @@ class CompressionTraining:
             if taught_share:
                 taught = torch.from_numpy(self.teacher.array[where[:, 0], where[:, 1]].astype(np.float32)).to(x.device)
                 loss = loss + taught_share * distillation(logits, taught, temperature)
-            if self.settings.byte_price:
+            if self.settings.byte_price and not codec.uniform:
                 follow(codec, values)
                 loss = loss + self.settings.byte_price * expected_bytes(codec, values)
             return loss
