@@ -67,7 +67,7 @@ def aecnn(
             raise WrongInputError(str(error)) from None
         torch.set_num_threads(1)
         model = SplitModel(load_checkpoint(checkpoint))
-        sample = open_photographs(output / "sample.zip", model.classes)
+        sample = open_photographs(output / "sample.zip", model.classes, model.input_px)
         profile = measure_profile(model, sample, "sample", lambda done: progress("profile", done, f"{done:.0%}"))
         save_profile(checkpoint, profile)
     typer.echo(str(checkpoint))
