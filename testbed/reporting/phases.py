@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from testbed.jobs.ledger import LedgerRow, Outcome
 from testbed.jobs.intervals import wilson_interval
+from testbed.jobs.ledger import LedgerRow, Outcome
 
 UNDECIDED = "none"
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 import numpy as np
 
-from testbed.jobs.ledger import LedgerRow, Outcome
 from testbed.jobs.intervals import wilson_interval
+from testbed.jobs.ledger import LedgerRow, Outcome
 from testbed.reporting.phases import Phase, count_correct_on_time, count_decisions, phases
 from testbed.reporting.verdict import ANSWERED, faults, verdict
 
