@@ -166,5 +166,5 @@ def test_a_policy_considers_what_it_is_told_and_else_what_is_not_there_for_compa
     assert chosen(encodings=["rival"]) == rival
     assert chosen(encodings=["raw"]).encoding in ("", "raw")
     check_profile(make_policy("greedy", {"encodings": ["rival"]}, seed=1), observation.profile)
-    with pytest.raises(PolicyError, match="encodings: the checkpoint's profile has no rivl; it has .*rival"):
+    with pytest.raises(PolicyError, match=r"encodings: the checkpoint's profile has no rivl; it has .*rival"):
         check_profile(make_policy("greedy", {"encodings": ["rivl"]}, seed=1), observation.profile)
