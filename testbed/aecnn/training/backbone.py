@@ -20,11 +20,11 @@ from testbed.aecnn.training.config import Config
 from testbed.aecnn.training.device import training_device
 from testbed.aecnn.training.fitting import Batch, fit
 from testbed.aecnn.training.keeping import Keep, Stages
-from testbed.aecnn.training.mixing import mix
+from testbed.aecnn.training.mixing import mirror, mix
 from testbed.aecnn.training.progress import Progress
 from testbed.aecnn.training.statistics import restore_statistics
 
-STATISTICS_BATCHES = 12
+STATISTICS_BATCHES = 6
 
 
 class BackboneTraining:
@@ -79,9 +79,11 @@ class BackboneTraining:
 
         def loss_of(batch: Batch, rng: np.random.Generator) -> Tensor:
             x, labels, _ = batch
-            mixed, others, share = mix(x, labels, rng) if rng.random() < settings.mixing else (x, labels, 1.0)
+            x, others, share = mirror(x, rng), labels, 1.0
+            if rng.random() < settings.mixing:
+                x, others, share = mix(x, labels, rng)
             with precision(self.config):
-                logits = network(mixed).float()
+                logits = network(x).float()
             loss = partial(functional.cross_entropy, logits, label_smoothing=settings.fit.label_smoothing)
             return share * loss(labels) + (1 - share) * loss(others)
 

@@ -1,4 +1,4 @@
-"""Photographs mixed in pairs, so that few can teach as many."""
+"""Photographs mirrored, and mixed in pairs, as they are drawn, so that few can teach as many."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ import math
 import numpy as np
 import torch
 from torch import Tensor
+
+
+def mirror(pixels: Tensor, rng: np.random.Generator) -> Tensor:
+    """`[N, 3, H, W]`, each photograph as likely as not turned left to right."""
+    turned = torch.from_numpy(rng.random(len(pixels)) < 0.5).to(pixels.device)
+    return torch.where(turned.view(-1, 1, 1, 1), pixels.flip(3), pixels)
 
 
 def mix(pixels: Tensor, labels: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor, float]:
