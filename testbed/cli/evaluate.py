@@ -23,6 +23,7 @@ def evaluate(
     """Accuracy, mean-per-class accuracy and payload bytes of every operating point, on photographs."""
     import msgspec
     import torch
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
@@ -55,19 +56,24 @@ def evaluate(
     if as_json:
         typer.echo(msgspec.json.encode(result).decode())
         return
-    table = Table("split after", caption="payload in bytes; ratio nominal; class: mean accuracy of the classes")
-    for column in ("kept", "bits", "ratio", "payload", "p95", "accuracy", "class"):
+    table = Table(
+        "",
+        "point",
+        box=SIMPLE,
+        caption="bytes of the payload (95th percentile); ratio nominal;\naccuracy (95 % interval), mean of the classes' own",
+    )
+    for column in ("ratio", "bytes", "accuracy", "class"):
         table.add_column(column, justify="right")
-    for point in result.points:
+    for point in (*result.points, *result.others):
+        low, high = point.accuracy_interval
         table.add_row(
-            point.split or "none (JPEG)",
-            str(point.kept_channels or ""),
-            str(point.bits or ""),
+            point.encoding,
+            f"{point.split}/k{point.kept_channels}/b{point.bits}" if point.split else "",
             f"{point.nominal_ratio:.0f}" if point.nominal_ratio else "",
-            f"{point.payload_mean:.0f}",
-            f"{point.payload_p95:.0f}",
-            f"{point.accuracy:.1%}",
+            f"{point.payload_mean:.0f} ({point.payload_p95:.0f})",
+            f"{point.accuracy:.1%} ({100 * low:.1f}-{100 * high:.1f})",
             f"{point.mean_class_accuracy:.1%}",
+            end_section=point is result.points[-1],
         )
     typer.echo(f"{checkpoint}: {result.n} photographs of {named}")
     Console().print(table)

@@ -68,7 +68,7 @@ def test_table_names_every_point(folder: Path) -> None:
     answer = run("default", "--images", str(folder))
     assert answer.exit_code == 0
     assert "3 photographs" in answer.stdout
-    assert all(word in answer.stdout for word in ("none (JPEG)", "layer2", "layer3"))
+    assert all(word in answer.stdout for word in ("jpeg", "layer2/k", "layer3/k16/b4"))
 
 
 @pytest.mark.parametrize("arguments", [("absent.safetensors",), ("default", "--images", "absent")])
