@@ -60,7 +60,8 @@ def evaluate(
         "",
         "point",
         box=SIMPLE,
-        caption="bytes of the payload (95th percentile); ratio nominal;\naccuracy (95 % interval), mean of the classes' own",
+        caption="bytes of the payload (95th percentile); ratio nominal;\n"
+        "accuracy (95 % interval), mean of the classes' own",
     )
     for column in ("ratio", "bytes", "accuracy", "class"):
         table.add_column(column, justify="right")
