@@ -7,6 +7,8 @@ from functools import cache
 
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch's threads wait for each other, for long where cores are busy
+
 
 @cache
 def _why_no_netem() -> str | None:
