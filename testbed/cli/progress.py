@@ -35,6 +35,22 @@ def bar(description: str) -> Progress:
 
 
 @contextlib.contextmanager
+def bar_when_told(description: str) -> Iterator[Callable[[float], None]]:
+    """Takes the share that is done; a bar appears with the first: what has nothing to do says nothing."""
+    with contextlib.ExitStack() as stack:
+        shown: Progress | None = None
+
+        def tell(done: float) -> None:
+            nonlocal shown
+            if shown is None:
+                shown = stack.enter_context(bar(description))
+                shown.add_task("", total=1.0)
+            shown.update(shown.task_ids[0], completed=done)
+
+        yield tell
+
+
+@contextlib.contextmanager
 def run_progress() -> Iterator[Callable[[Standing], None]]:
     """A line that shows how a run stands, for as long as runs go on."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())

@@ -55,21 +55,15 @@ def _inputs(workload: Workload, topology: ResolvedTopology, seed: int) -> Inputs
     from testbed.aecnn.own.protocol import ModelError
     from testbed.aecnn.photographs import PhotographError
     from testbed.cli.errors import WrongInputError
-    from testbed.cli.progress import bar
+    from testbed.cli.progress import bar_when_told
     from testbed.workload.inputs import check_policies, draw_inputs, prepare_payloads
 
     try:
-        with bar("measuring the model") as progress:
-            task = progress.add_task("", total=1.0, visible=False)
-            inputs = draw_inputs(
-                workload, topology, seed, lambda done: progress.update(task, completed=done, visible=True)
-            )
+        with bar_when_told("measuring the model") as progress:
+            inputs = draw_inputs(workload, topology, seed, progress)
         check_policies(workload.policies, inputs.profile, seed)
-        with bar("preparing payloads") as progress:
-            task = progress.add_task("", total=1.0, visible=False)
-            prepare_payloads(
-                workload, topology, inputs, lambda done: progress.update(task, completed=done, visible=True)
-            )
+        with bar_when_told("preparing payloads") as progress:
+            prepare_payloads(workload, topology, inputs, progress)
     except (CheckpointError, ModelError, PhotographError) as error:
         raise WrongInputError(f"model: {error}") from error
     return inputs
