@@ -52,13 +52,12 @@ def probed(
 def _stream_lines(number: int, stream: Stream) -> list[str]:
     """A stream in the prober's words: what is sent at once, then the rest."""
     start_ns, gap_ns, rest = stream.start_s * 1e9, stream.gap_s * 1e9, stream.count - stream.at_once
-    words = (
-        f"stream {number} {stream.first} {stream.at_once} {stream.size} {start_ns:.0f} {gap_ns:.0f} {stream.at_once}"
-    )
+    leeway_ns = stream.leeway_s * 1e9
+
+    def words(first: int, count: int, start_ns: float, together: int) -> str:
+        return f"stream {number} {first} {count} {stream.size} {start_ns:.0f} {gap_ns:.0f} {together} {leeway_ns:.0f}"
+
+    at_once = words(stream.first, stream.at_once, start_ns, stream.at_once)
     if rest <= 0:
-        return [words]
-    first = stream.first + stream.at_once
-    return [
-        words,
-        f"stream {number} {first} {rest} {stream.size} {start_ns + gap_ns:.0f} {gap_ns:.0f} {stream.together}",
-    ]
+        return [at_once]
+    return [at_once, words(stream.first + stream.at_once, rest, start_ns + gap_ns, stream.together)]

@@ -62,6 +62,12 @@ class Stream(msgspec.Struct, frozen=True):
     at_once: int = 1
     together: int = 1
 
+    @property
+    def leeway_s(self) -> float:
+        """How late a packet may be sent: what was sent at once keeps the link busy for twice as long, and the queue has
+        room for as much."""
+        return max(0.5 * self.at_once * self.gap_s, 1e-4)
+
 
 class Probing(msgspec.Struct, frozen=True):
     """The packets of one direction, in the order in which they are sent: lone ones; trains that saturate it without

@@ -13,7 +13,7 @@ enum { ETHERNET = 14, FRAME = 2048, AT_ONCE = 32, TAP_QUEUE = 4000, QUANTUM = 15
 
 struct packet {
 	struct packet *next;
-	int64_t due; /* when it is delivered */
+	int64_t due; /* when it is delivered; until it has been served, when it was read */
 	int length;
 	unsigned char frame[];
 };
@@ -149,7 +149,7 @@ static void depart(struct direction *d, struct packet *p, int64_t now)
 	int64_t late = d->is.delay;
 	if (d->is.jitter > 0)
 		late += (int64_t)((2 * uniform(d) - 1) * d->is.jitter);
-	p->due = now + (late > 0 ? late : 0);
+	p->due = (now > p->due ? now : p->due) + (late > 0 ? late : 0);
 	if (p->due < d->last_due)
 		p->due = d->last_due;
 	d->last_due = p->due;
@@ -251,12 +251,14 @@ static void direction_due(struct timed *timed, int64_t now)
 }
 
 /* Returns false if the TAP is gone. All that was due at `now` has happened. The relay should have run at `held`; if that
- * is over, it was kept from it. When a packet came meanwhile is not known: it is served as soon as the link was free of
- * those before it, or a saturated link would be idle and then lose what overfills its queue. */
+ * is over, it was kept from it. When a packet came meanwhile is not known: it is served as if it had come at once, or as
+ * soon as the link was free of those before it, else a link would be idle and then lose what overfills its queue. It is
+ * delivered as if it had come only now: never early. */
 static bool receive(struct link *l, int side, int64_t held, int64_t now)
 {
 	struct direction *d = &l->direction[side];
 	unsigned char frame[FRAME];
+	int64_t came = d->air || held > now ? now : held;
 	advance(d, now);
 	bool fits = true;
 	for (int i = 0; i < AT_ONCE || (fits && i < TAP_QUEUE); i++) {
@@ -275,11 +277,12 @@ static bool receive(struct link *l, int side, int64_t held, int64_t now)
 			continue;
 		}
 		p->length = (int)length;
+		p->due = now;
 		memcpy(p->frame, frame, length);
 		fifo_push(&d->queue, p);
 		d->backlog += size;
 		if (d->server.done == NEVER)
-			serve(&d->server, d->is.rate, p, d->air || d->server.since < held ? now : d->server.since);
+			serve(&d->server, d->is.rate, p, d->server.since > came ? d->server.since : came);
 		if (d->server.done <= now)
 			advance(d, now);
 	}

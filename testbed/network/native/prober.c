@@ -5,8 +5,10 @@
  * The plan is lines of text: first the directions, numbered from 0, then the streams, then the end:
  *
  *   direction PID_FROM ADDRESS_FROM INTERFACE PID_TO ADDRESS_TO PACKETS
- *   stream DIRECTION FIRST COUNT SIZE START GAP TOGETHER
- *                       packet numbers; IP bytes; ns from the beginning; ns for each packet; how many are sent in one go
+ *   stream DIRECTION FIRST COUNT SIZE START GAP TOGETHER LEEWAY
+ *                       packet numbers; IP bytes; ns from the beginning; ns for each packet; how many are sent in one go;
+ *                       ns that a packet may be late before all that follow are put off, for to make up for it would
+ *                       overfill the queue
  *   end TIME                                          ns from the beginning: how long to listen
  *
  * The records are, for each direction and packet in order, two 64-bit integers: when it was sent and when it was received,
@@ -33,7 +35,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { HEADERS = 28, LARGEST = 1500, AT_ONCE = 32, TOO_LATE = 3000000 };
+enum { HEADERS = 28, LARGEST = 1500, AT_ONCE = 32 };
 static const uint32_t MARK = 0x7e57bed1;
 
 struct direction {
@@ -43,7 +45,7 @@ struct direction {
 };
 
 struct sending {
-	int64_t at;
+	int64_t at, leeway;
 	uint32_t direction, number, size;
 };
 
@@ -189,8 +191,8 @@ static void *transmit(void *nothing)
 		}
 		if (at > now)
 			clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
-		else if (now - at > TOO_LATE)
-			shift += now - at; /* making up for it would overfill the queues */
+		else if (now - at > s->leeway)
+			shift += now - at;
 		now = now_ns();
 		int sent = sendmmsg(d->from, headers, count, 0);
 		for (int k = 0; k < sent; k++)
@@ -215,7 +217,7 @@ int main(void)
 	char line[256], from[64], to[64], interface[32];
 	int pid_from, pid_to, home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	unsigned direction, first, count, size, together, packets;
-	long long start, gap, time;
+	long long start, gap, leeway, time;
 	struct rlimit files;
 	getrlimit(RLIMIT_NOFILE, &files);
 	files.rlim_cur = files.rlim_max;
@@ -234,12 +236,12 @@ int main(void)
 			d->packets = packets;
 			if (!(d->times = calloc(packets, sizeof *d->times)))
 				die("no memory for", "the plan");
-		} else if (sscanf(line, "stream %u %u %u %u %lld %lld %u", &direction, &first, &count, &size, &start, &gap, &together) == 7
-			&& together > 0 && direction < direction_count && size >= HEADERS + 8 && size <= LARGEST
+		} else if (sscanf(line, "stream %u %u %u %u %lld %lld %u %lld", &direction, &first, &count, &size, &start, &gap, &together,
+				   &leeway) == 8 && together > 0 && direction < direction_count && size >= HEADERS + 8 && size <= LARGEST
 			&& (uint64_t)first + count <= directions[direction].packets) {
 			for (unsigned i = 0; i < count; i++) {
 				sendings = grown(sendings, sending_count, sizeof *sendings);
-				sendings[sending_count++] = (struct sending){start + i / together * together * gap, direction, first + i, size};
+				sendings[sending_count++] = (struct sending){start + i / together * together * gap, leeway, direction, first + i, size};
 			}
 		} else if (sscanf(line, "end %lld", &time) == 1) {
 			end = time;

@@ -51,7 +51,8 @@
 
 #include "link.h"
 
-enum { CLOSERS = 32, LINKS = 4096, CLIENTS = 64, EVENTS = 64, LATE = 100000 };
+enum { CLOSERS = 32, LINKS = 4096, CLIENTS = 64, EVENTS = 64 };
+enum { LATE = 100000, BEAT = 1000000, AWAKE = 1000000000 }; /* ns */
 enum { MESSAGE = 65536, PLANS = 1000000, RECORDS = 4000 };
 
 struct change {
@@ -460,9 +461,12 @@ int main(int argc, char **argv)
 	sigemptyset(&terminate);
 	sigaddset(&terminate, SIGTERM);
 	sigprocmask(SIG_BLOCK, &terminate, NULL);
+	int64_t ran = now_ns(), used = ran - AWAKE; /* when it last ran; when a packet last came */
 	while (!ending) {
 		struct epoll_event events[EVENTS];
 		int64_t next = next_to_happen()->when, now;
+		if (ran - used < AWAKE && next > ran + BEAT)
+			next = ran + BEAT; /* so that it knows since when it was kept from running */
 		int count = wait_until(next, events, &none);
 		if (count < 0 && errno == EINTR)
 			continue;
@@ -474,6 +478,7 @@ int main(int argc, char **argv)
 			catch_up(now); /* else a packet could be served from before it came */
 			if (which >> 32) {
 				int number = (which & 0xffffffff) >> 1, side = which & 1;
+				used = now;
 				if (!receive(&links[number], side, next, now))
 					epoll_ctl(poller, EPOLL_CTL_DEL, links[number].tap[side], NULL);
 			} else if ((int)which == listener) {
@@ -482,7 +487,8 @@ int main(int argc, char **argv)
 				attend((int)which);
 			}
 		}
-		catch_up(now_ns());
+		ran = now_ns();
+		catch_up(ran);
 	}
 	close_all();
 	return 0;
