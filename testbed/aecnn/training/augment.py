@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
+from torch import Tensor
 
 from testbed.aecnn.photographs import JPEG_QUALITY, decode_jpeg, encode_jpeg
 
@@ -42,3 +44,9 @@ def _augmented(photograph: Image.Image, rng: np.random.Generator, px: int) -> Im
     for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
         image = enhance(image).enhance(rng.uniform(1 - LIGHT, 1 + LIGHT))
     return image
+
+
+def mirror(pixels: Tensor, rng: np.random.Generator) -> Tensor:
+    """`[N, 3, H, W]`, each photograph as likely as not turned left to right."""
+    turned = torch.from_numpy(rng.random(len(pixels)) < 0.5).to(pixels.device)
+    return torch.where(turned.view(-1, 1, 1, 1), pixels.flip(3), pixels)

@@ -15,12 +15,12 @@ from torch.nn import functional
 from testbed.aecnn.division import Division, Role
 from testbed.aecnn.photographs import CaltechPhotographs
 from testbed.aecnn.resnet import STAGES, ResNet50
+from testbed.aecnn.training.augment import mirror
 from testbed.aecnn.training.cache import Features, photographs_to_pixels
 from testbed.aecnn.training.config import Config
-from testbed.aecnn.training.device import training_device
+from testbed.aecnn.training.device import placed, training_device
 from testbed.aecnn.training.fitting import Batch, fit
 from testbed.aecnn.training.keeping import Keep, Stages
-from testbed.aecnn.training.mixing import mirror, mix
 from testbed.aecnn.training.progress import Progress
 from testbed.aecnn.training.statistics import restore_statistics
 
@@ -40,7 +40,7 @@ class BackboneTraining:
         stages: Stages,
         progress: Progress,
     ) -> None:
-        self.network = network.to(training_device())
+        self.network = placed(network)
         self.photographs = photographs
         self.division = division
         self.config = config
@@ -79,13 +79,9 @@ class BackboneTraining:
 
         def loss_of(batch: Batch, rng: np.random.Generator) -> Tensor:
             x, labels, _ = batch
-            x, others, share = mirror(x, rng), labels, 1.0
-            if rng.random() < settings.mixing:
-                x, others, share = mix(x, labels, rng)
             with precision(self.config):
-                logits = network(x).float()
-            loss = partial(functional.cross_entropy, logits, label_smoothing=settings.fit.label_smoothing)
-            return share * loss(labels) + (1 - share) * loss(others)
+                logits = network(mirror(x, rng)).float()
+            return functional.cross_entropy(logits, labels, label_smoothing=settings.fit.label_smoothing)
 
         fit("backbone", settings.fit, self._rated(), batch_at, steps, loss_of, self.progress, seed=seed, keep=keep)
 

@@ -120,4 +120,6 @@ def _kept(path: Path, n: int, batches: Iterator[Array], progress: Progress) -> A
 
 def _given(array: Array) -> Tensor:
     tensor = torch.from_numpy(np.array(array)).to(training_device())
+    if tensor.dim() == 4:
+        tensor = tensor.contiguous(memory_format=torch.channels_last)
     return tensor.float() if tensor.is_floating_point() else tensor

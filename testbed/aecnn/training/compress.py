@@ -22,7 +22,7 @@ from testbed.aecnn.training.backbone import precision, run_blocks
 from testbed.aecnn.training.cache import Features
 from testbed.aecnn.training.config import Compression, Config, Fit
 from testbed.aecnn.training.curves import CurveRecorder
-from testbed.aecnn.training.device import training_device
+from testbed.aecnn.training.device import placed
 from testbed.aecnn.training.draws import torch_generator
 from testbed.aecnn.training.fitting import Batch, fit
 from testbed.aecnn.training.keeping import Keep, Stages
@@ -52,7 +52,7 @@ class CompressionTraining:
     ) -> None:
         network.eval().requires_grad_(False)
         self.network = network
-        self.compressed = compressed.eval().to(training_device())
+        self.compressed = placed(compressed.eval())
         self.settings = settings
         self.features = features
         self.names = names

@@ -35,7 +35,6 @@ class Backbone(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fit: Fit  # its rate is layer4's
     fresh_rate: float  # rate of the classifier, which has no published weights
     depth_decay: float = 1.0  # rate of a stage over that of the stage after it, from layer4 down to the stem
-    mixing: float = 0.0  # share of the batches whose photographs are mixed in pairs, half of them by blending
 
 
 class Exits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

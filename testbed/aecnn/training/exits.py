@@ -15,7 +15,7 @@ from testbed.aecnn.training.backbone import precision
 from testbed.aecnn.training.cache import Features
 from testbed.aecnn.training.compress import distillation
 from testbed.aecnn.training.config import Config, Exits
-from testbed.aecnn.training.device import training_device
+from testbed.aecnn.training.device import placed
 from testbed.aecnn.training.fitting import Batch, fit
 from testbed.aecnn.training.keeping import Keep, Stages
 from testbed.aecnn.training.progress import Progress
@@ -37,7 +37,7 @@ def train_exits(
         stage: EarlyExit(network.block(block_names(upto=stage)[-1]).conv3.out_channels, network.fc.out_features)
         for stage in settings.after
     }
-    together = nn.ModuleDict(exits).to(training_device())
+    together = placed(nn.ModuleDict(exits))
     stages.run("exits", together, partial(_fit, network, exits, together, pixels, config, settings, progress))
     together.eval()
     return exits

@@ -17,7 +17,7 @@ from testbed.aecnn.training.backbone import precision
 from testbed.aecnn.training.cache import Features
 from testbed.aecnn.training.compress import cross_entropy, distillation
 from testbed.aecnn.training.config import Config, Fit
-from testbed.aecnn.training.device import training_device
+from testbed.aecnn.training.device import placed
 from testbed.aecnn.training.fitting import Batch, fit
 from testbed.aecnn.training.keeping import Keep, Stages
 from testbed.aecnn.training.progress import Progress
@@ -46,7 +46,7 @@ def train_on_recompressed(
         stages: where it is kept.
         progress: is told.
     """
-    tuned = copy.deepcopy(network).to(training_device()).requires_grad_(True)
+    tuned = placed(copy.deepcopy(network)).requires_grad_(True)
 
     def train(keep: Keep) -> None:
         seed = (config.seed, 5)

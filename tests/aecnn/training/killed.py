@@ -36,7 +36,7 @@ def train(folder: Path, output: Path, seed: int = 1, *, until: str = "", share: 
         seed=seed,
         width=0.125,
         input_px=PX,
-        backbone=Backbone(2, Fit(epochs=3, rate=1e-3, batch=8), fresh_rate=1e-2, depth_decay=0.8, mixing=0.3),
+        backbone=Backbone(2, Fit(epochs=3, rate=1e-3, batch=8), fresh_rate=1e-2, depth_decay=0.8),
         exits=Exits(["layer2", "layer3"], Fit(epochs=1, rate=1e-3, batch=8)),
         compressions=[],
     )
