@@ -1,8 +1,8 @@
 """The relay with many links at once: each link's rate, the CPU it takes, and a round trip beside busy cores.
 
-Run as root: `python benchmarks/relay_scale.py [--links 100] [--rate 2] [--seconds 10]`. Every link is saturated by a
-TCP flow from its device to the access point; its rate is what the relay delivered, at the IP layer. The round trip is
-measured by `ping` over one more link of the same kind, which carries nothing else, with every core kept busy. On a
+Run as root: `python benchmarks/relay_scale.py [--links 100] [--rate 2] [--seconds 10]`. Every link is saturated by an
+iperf3 flow from its device to the access point; its rate is what the relays delivered, at the IP layer. The round trip
+is measured by `ping` over one more link of the same kind, which carries nothing else, with every core kept busy. On a
 virtual machine the host may take cores away for milliseconds, which nothing in it can help: the round trips during
 which none was missing are told apart.
 """
@@ -10,72 +10,44 @@ which none was missing are told apart.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import itertools
 import os
 import re
-import selectors
-import socket
 import statistics
 import subprocess
-import threading
 import time
+from collections.abc import Iterator
 
 from busy import absences, busy_cores, cpu_seconds
 from stars import star
 
 from testbed.documents.resolved import LinkParameters
 from testbed.network.build import EmulatedNetwork
-from testbed.network.namespace import socket_in
 from testbed.network.ownership import Ownership
 from testbed.network.shape import Shaping
 
 
-class Flows:
-    """A saturating TCP flow from each of some devices to the access point, pumped by one thread."""
+@contextlib.contextmanager
+def flows(network: EmulatedNetwork, devices: list[str]) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """TCP flows that send what they can, from each of some devices to the access point: the processes that send."""
 
-    def __init__(self, network: EmulatedNetwork, devices: list[str]) -> None:
-        self._count, self._broken = len(devices), 0
-        self._ending = threading.Event()
-        self._selector = selectors.DefaultSelector()
-        listener = socket_in(network.namespace_pid("ap1"))
-        listener.bind((network.address("ap1"), 0))
-        listener.listen(len(devices))
-        for device in devices:
-            sender = socket_in(network.namespace_pid(device))
-            sender.connect(listener.getsockname())
-            receiver, _ = listener.accept()
-            for end, event in ((sender, selectors.EVENT_WRITE), (receiver, selectors.EVENT_READ)):
-                end.setblocking(False)
-                self._selector.register(end, event)
-        listener.close()
-        self._thread = threading.Thread(target=self._pump)
-        self._thread.start()
+    def iperf(node: str, *arguments: object) -> subprocess.Popen[bytes]:
+        argv = ["nsenter", f"--net=/proc/{network.namespace_pid(node)}/ns/net", "iperf3", *map(str, arguments)]
+        process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        ends.callback(process.wait)
+        ends.callback(process.kill)
+        return process
 
-    def _pump(self) -> None:
-        full = bytes(65536)
-        while not self._ending.is_set():
-            for key, event in self._selector.select(0.1):
-                end = key.fileobj
-                assert isinstance(end, socket.socket)
-                try:
-                    if event & selectors.EVENT_WRITE:
-                        end.send(full)
-                    else:
-                        end.recv(1 << 20)
-                except BlockingIOError:
-                    pass
-                except ConnectionError:
-                    self._broken += 1
-                    self._selector.unregister(end)
-            time.sleep(0.005)
-
-    def stop(self) -> int:
-        """Ends the flows. Returns how many were whole to the end."""
-        self._ending.set()
-        self._thread.join()
-        for key in list(self._selector.get_map().values()):
-            assert isinstance(key.fileobj, socket.socket)
-            key.fileobj.close()
-        return self._count - self._broken
+    with contextlib.ExitStack() as ends:
+        ports = dict(zip(devices, itertools.count(5201)))
+        for port in ports.values():
+            iperf("ap1", "--server", "--one-off", "--port", port)
+        time.sleep(3)  # until all listen
+        to = network.address("ap1")
+        senders = [iperf(name, "--client", to, "--port", port, "--time", 3600) for name, port in ports.items()]
+        time.sleep(4)  # until every queue is full
+        yield senders
 
 
 def round_trips(network: EmulatedNetwork, device: str, count: int) -> tuple[list[float], list[float]]:
@@ -112,12 +84,13 @@ def main() -> None:
         )
         relay = [one.pid for one, name in ownership.processes().items() if name == "relay"]
         devices = [f"dev{number}" for number in range(1, asked.links + 1)]
-        flows = Flows(network, devices)
-        time.sleep(3)  # every queue fills
-        before, used_s, began_s = network.counters(), cpu_seconds(relay), time.monotonic()
-        time.sleep(asked.seconds)
-        after, used_s, took_s = network.counters(), cpu_seconds(relay) - used_s, time.monotonic() - began_s
-        flows.stop()
+        with flows(network, devices) as senders:
+            before, used_s, began_s = network.counters(), cpu_seconds(relay), time.monotonic()
+            time.sleep(asked.seconds)
+            after, used_s, took_s = network.counters(), cpu_seconds(relay) - used_s, time.monotonic() - began_s
+            with busy_cores():
+                loaded = round_trips(network, "edge1", 1000)
+            assert all(sender.poll() is None for sender in senders)
         rates = [
             (after[name, "ap1", "up"].bytes - before[name, "ap1", "up"].bytes) * 8 / took_s / 1e6 for name in devices
         ]
@@ -125,12 +98,8 @@ def main() -> None:
         print(
             f"{asked.links} links of {asked.rate:g} Mbit/s, all saturated: {min(rates):.3f} to {max(rates):.3f} Mbit/s,"
             f" median {statistics.median(rates):.3f}, the worst off by {max(off):.2%};"
-            f" relay {used_s / took_s:.0%} of a core"
+            f" {len(relay)} relays {used_s / took_s:.0%} of a core"
         )
-        flows = Flows(network, devices)
-        with busy_cores():
-            loaded = round_trips(network, "edge1", 1000)
-        flows.stop()
         with busy_cores():
             alone = round_trips(network, "edge1", 1000)
         for what, (times, undisturbed) in (("all links saturated", loaded), ("the links idle", alone)):

@@ -17,7 +17,7 @@ import time
 
 import msgspec
 from busy import busy_cores, cpu_seconds
-from relay_scale import Flows
+from relay_scale import flows
 from stars import star
 
 from testbed.documents.fading import shannon_bps
@@ -110,15 +110,15 @@ def main() -> None:
         late_ms, share = played(network, asked.seconds, seed=1)
         print(f"{shaping.value}, {asked.links} links, mean gain {shannon_bps(channel, 1.0) / 1e6:.2f} Mbit/s")
         print(f"{line('idle links', late_ms, asked.seconds)}; {share:.0%} of a core in all")
-        flows = Flows(network, [f"dev{number}" for number in range(1, asked.links + 1)])
-        before = network.counters()
-        with busy_cores():
-            late_ms, _ = played(network, asked.seconds, seed=2)
-        after = network.counters()
+        with flows(network, [f"dev{number}" for number in range(1, asked.links + 1)]) as senders:
+            before = network.counters()
+            with busy_cores():
+                late_ms, _ = played(network, asked.seconds, seed=2)
+            after = network.counters()
+            broken = sum(sender.poll() is not None for sender in senders)
         moving = sum(after[link].bytes > before[link].bytes + 10_000 for link in after if link[2] == "up")
-        whole = flows.stop()
         print(line(f"saturated links, {os.cpu_count()} busy cores", late_ms, asked.seconds))
-        print(f"TCP flows that went on: {moving} of {asked.links}; reset: {asked.links - whole}")
+        print(f"TCP flows that went on: {moving} of {asked.links}; reset: {broken}")
         print("queued packets sent and received over 100 changes of rate: {} and {}".format(*queued_packets(network)))
         network.stop()
     finally:

@@ -95,11 +95,10 @@ class EmulatedNetwork:
         )
         backend: Backend
         if shaping is Shaping.RELAY:
-            backend = RelayLinks(ownership, seed or zlib.crc32(ownership.name.encode()), start=True)
+            backend = RelayLinks.start(ownership, len(topology.links), seed or zlib.crc32(ownership.name.encode()))
         else:
             backend = NetemLinks(ownership)
-        relay_socket = str(backend.path) if isinstance(backend, RelayLinks) else None
-        state = State(ownership.name, ownership.machine, shaping, topology, nodes, relay_socket)
+        state = State(ownership.name, ownership.machine, shaping, topology, nodes)
         network = cls(state, plan, backend, ownership)
         network._holders, network._mininet = holders, mininet(plan, holders.of, ownership)
         network._set_up()
@@ -117,7 +116,7 @@ class EmulatedNetwork:
             NetworkError: its relay does not answer.
         """
         state = read_state(ownership)
-        backend = RelayLinks(ownership, start=False) if state.shaping is Shaping.RELAY else NetemLinks(ownership)
+        backend = RelayLinks.attach(ownership) if state.shaping is Shaping.RELAY else NetemLinks(ownership)
         return cls(state, addressing(state.topology), backend, ownership)
 
     def _set_up(self) -> None:

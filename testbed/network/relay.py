@@ -1,11 +1,13 @@
-"""Links as TAP pairs, joined by one relay process that outlives its starter."""
+"""Links as TAP pairs, joined by relay processes that outlive their starter."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import struct
 import time
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,20 +27,24 @@ _ANSWER = 1 << 17
 """Room for the relay's longest answer, in bytes."""
 
 
-class RelayLinks:
-    """Links as TAP pairs, joined by one relay process that outlives its starter."""
+_LINKS_EACH = 25
+"""Links that are worth a relay of their own, as long as there are cores."""
+_MOST = 4
+"""Relays of a testbed."""
 
-    def __init__(self, ownership: Ownership, seed: int = 0, *, start: bool) -> None:
-        self.path = ownership.folder / "relay.sock"
-        self._seed = seed
-        self._airs: dict[str, int] = {}
-        if start:
-            ownership.record("file", path=str(self.path))
-            log = ownership.folder / "relay.log"
-            with log.open("ab") as stderr:
-                self.pid = ownership.spawn([program("relay"), str(self.path)], stderr=stderr)
-        self._socket = self._connected(log if start else None)
-        self.realtime = self._ask("hello") == ["realtime"]
+
+class Relay:
+    """A connection to one relay process."""
+
+    def __init__(self, path: Path, log: Path | None = None) -> None:
+        """Waits for a relay that was just started and writes to `log`; one without a log must be there.
+
+        Raises:
+            NetworkError: it does not answer.
+        """
+        self._path = path
+        self._socket = self._connected(log)
+        self.realtime = self.ask("hello") == ["realtime"]
 
     def _connected(self, log: Path | None) -> socket.socket:
         until = time.monotonic() + 10
@@ -46,7 +52,7 @@ class RelayLinks:
             client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             client.settimeout(10)
             try:
-                client.connect(str(self.path))
+                client.connect(str(self._path))
                 return client
             except OSError as error:
                 client.close()
@@ -55,7 +61,7 @@ class RelayLinks:
                     raise NetworkError(f"the relay does not answer: {said or error}") from None
                 time.sleep(0.002)
 
-    def _request(self, request: bytes) -> bytes:
+    def request(self, request: bytes) -> bytes:
         """What the relay answers after its `ok`."""
         try:
             self._socket.send(request)
@@ -67,16 +73,90 @@ class RelayLinks:
             raise NetworkError(f"the relay could not do {asked.decode()!r}: {answer.decode()}")
         return answer
 
-    def _ask(self, request: str) -> list[str]:
-        return self._request(request.encode()).decode().split()
+    def ask(self, request: str) -> list[str]:
+        """The words of what it answers."""
+        return self.request(request.encode()).decode().split()
+
+    def plan(self, changes: Sequence[Planned]) -> None:
+        """Hands changes over; those handed over before one that is refused stay planned."""
+        for first in range(0, len(changes), _AT_ONCE):
+            packed = [
+                _CHANGE.pack(number, at_ns, wire.number, direction, *_values(link))
+                for number, at_ns, wire, direction, link in changes[first : first + _AT_ONCE]
+            ]
+            self.request(b"plan " + b"".join(packed))
+
+    def done(self) -> list[Done]:
+        """What it has applied since the last call."""
+        found: list[Done] = []
+        while answer := self.request(b"done"):
+            found += map(Done._make, _APPLIED.iter_unpack(answer))
+        return found
+
+    def close(self) -> None:
+        """Closes the connection; the relay goes on."""
+        with contextlib.suppress(OSError):
+            self._socket.close()
+
+
+class RelayLinks:
+    """Links as TAP pairs, joined by relay processes that outlive their starter.
+
+    Where there are many links there are several: one has but one core, and does one after another what is due at once.
+    """
+
+    def __init__(self, relays: Sequence[Relay], seed: int = 0) -> None:
+        """`seed` is of the losses and jitter of links made from now on."""
+        self._relays = relays
+        self._seed = seed
+        self._airs: dict[str, int] = {}
+
+    @classmethod
+    def start(cls, ownership: Ownership, links: int, seed: int) -> RelayLinks:
+        """As many relays as so many links are worth.
+
+        Raises:
+            NetworkError: one does not answer.
+        """
+        log = ownership.folder / "relay.log"
+        count = max(1, min(len(os.sched_getaffinity(0)), _MOST, links // _LINKS_EACH))
+        paths = [ownership.folder / f"relay-{number}.sock" for number in range(1, count + 1)]
+        ownership.record_all({"kind": "file", "path": str(path)} for path in paths)
+        with log.open("ab") as stderr:
+            for path in paths:
+                ownership.spawn([program("relay"), str(path)], stderr=stderr)
+        return cls([Relay(path, log) for path in paths], seed)
+
+    @classmethod
+    def attach(cls, ownership: Ownership) -> RelayLinks:
+        """Those that were started.
+
+        Raises:
+            NetworkError: one does not answer, or none is there.
+        """
+        paths = sorted(ownership.folder.glob("relay-*.sock"))
+        if not paths:
+            raise NetworkError(f"no relay's socket is in {ownership.folder}: take the testbed down")
+        return cls([Relay(path) for path in paths])
+
+    @property
+    def realtime(self) -> bool:
+        """Whether they are served before all ordinary processes."""
+        return all(relay.realtime for relay in self._relays)
+
+    def _of(self, wire: Wire) -> Relay:
+        """The relay that has a link: the links that share an air have the same."""
+        key = wire.number if wire.air is None else zlib.crc32(wire.air.access_point.encode())
+        return self._relays[key % len(self._relays)]
 
     def making(self, wire: Wire) -> tuple[list[str], list[str]]:
         """Has the relay make the TAPs; nothing is left to do."""
         (a, b), (pid_a, pid_b) = wire.ends, wire.pids
-        self._ask(f"add {wire.number} {pid_a} {a.name} {pid_b} {b.name} {self._seed + 7919 * wire.number}")
+        relay = self._of(wire)
+        relay.ask(f"add {wire.number} {pid_a} {a.name} {pid_b} {b.name} {self._seed + 7919 * wire.number}")
         if wire.air is not None:
             number = self._airs.setdefault(wire.air.access_point, len(self._airs))
-            self._ask(f"air {wire.number} {number} {wire.air.bandwidth_bps!r}")
+            relay.ask(f"air {wire.number} {number} {wire.air.bandwidth_bps!r}")
         return [], []
 
     def shape(self, wires: Sequence[Wire], asked: Sequence[tuple[LinkParameters, LinkParameters]]) -> None:
@@ -87,45 +167,39 @@ class RelayLinks:
 
     def change(self, wire: Wire, direction: int, link: LinkParameters) -> None:
         """Changes one direction in place; what is queued is served at the new rate."""
-        self._ask(f"set {wire.number} {direction} " + " ".join(map(repr, _values(link))))
+        self._of(wire).ask(f"set {wire.number} {direction} " + " ".join(map(repr, _values(link))))
 
     def schedule(self, changes: Sequence[Planned]) -> None:
-        """Has the relay apply them. They are forgotten with this connection.
+        """Has the relays apply them. They are forgotten with this connection.
 
         Raises:
             NetworkError: one cannot be applied, or too many are planned; those handed over before it stay planned.
         """
-        for first in range(0, len(changes), _AT_ONCE):
-            packed = [
-                _CHANGE.pack(number, at_ns, wire.number, direction, *_values(link))
-                for number, at_ns, wire, direction, link in changes[first : first + _AT_ONCE]
-            ]
-            self._request(b"plan " + b"".join(packed))
+        for relay in self._relays:
+            relay.plan([change for change in changes if self._of(change.wire) is relay])
 
     def done(self) -> list[Done]:
-        """Asks the relay."""
-        found: list[Done] = []
-        while answer := self._request(b"done"):
-            found += map(Done._make, _APPLIED.iter_unpack(answer))
-        return found
+        """Asks the relays."""
+        return sorted((one for relay in self._relays for one in relay.done()), key=lambda one: one.applied_ns)
 
     def cancel(self) -> None:
-        """Has the relay forget them."""
-        self._ask("cancel")
+        """Has the relays forget them."""
+        for relay in self._relays:
+            relay.ask("cancel")
 
     def read(self, wires: Sequence[Wire]) -> list[tuple[Reading, Reading]]:
-        """What the relay has."""
+        """What the relays have."""
         found = []
         for wire in wires:
-            values = self._ask(f"get {wire.number}")
+            values = self._of(wire).ask(f"get {wire.number}")
             half = len(values) // 2
             found.append((_reading(values[:half]), _reading(values[half:])))
         return found
 
     def close(self) -> None:
-        """Closes the connection; the relay goes on."""
-        with contextlib.suppress(OSError):
-            self._socket.close()
+        """Closes the connections; the relays go on."""
+        for relay in self._relays:
+            relay.close()
 
 
 def _values(link: LinkParameters) -> tuple[float, int, int, float, float, int]:

@@ -35,7 +35,6 @@ class State(msgspec.Struct, frozen=True):
     shaping: Shaping
     topology: ResolvedTopology
     nodes: dict[str, NodeState]
-    relay_socket: str | None = None
 
 
 def write_state(ownership: Ownership, state: State) -> None:

@@ -62,7 +62,7 @@ RUDE = [
 
 def test_rudeness_is_answered_with_errors_and_changes_nothing(built: Callable[..., EmulatedNetwork]) -> None:
     network = built(star(1, LinkParameters(10e6, 0.001)))
-    path = network.ownership.folder / "relay.sock"
+    path = network.ownership.folder / "relay-1.sock"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     before = network.readings()
     draw = random.Random(3)
@@ -83,6 +83,6 @@ def test_rudeness_is_answered_with_errors_and_changes_nothing(built: Callable[..
     for client in hanging:
         client.close()
     assert network.readings() == before and network.applied() == []
-    again = RelayLinks(network.ownership, start=False)
+    again = RelayLinks.attach(network.ownership)
     assert again.realtime
     again.close()

@@ -39,7 +39,7 @@ def through(
     network: EmulatedNetwork, trains: Sequence[Stream], over_s: float
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """When the packets of trains were sent and received while the relay was held again and again."""
-    relay = process_of(network.ownership.folder / "relay.sock")
+    relay = process_of(network.ownership.folder / "relay-1.sock")
     probing = Probing(Stream(0, 1, 40, 0.0, 1.0), tuple(trains), 0)
     ends = network.probe_end("dev1", "ap1", 0), network.probe_end("dev1", "ap1", 1)
     found: list[npt.NDArray[np.int64]] = []

@@ -138,7 +138,7 @@ def test_a_change_that_cannot_be_is_refused_with_all_of_its_request(built: Build
 def test_a_plan_is_its_connections_own_and_is_forgotten_with_it(built: Build) -> None:
     network = built(star(1, FAST))
     wire = network.wire(*LINK)
-    first, other = (RelayLinks(network.ownership, start=False) for _ in range(2))
+    first, other = (RelayLinks.attach(network.ownership) for _ in range(2))
     soon, later = time.monotonic_ns() + 10 * MS, time.monotonic_ns() + 400 * MS
     first.schedule([Planned(7, soon, wire, 0, LinkParameters(1e6)), Planned(8, later, wire, 0, LinkParameters(2e6))])
     with pytest.raises(NetworkError, match="another connection has changes planned"):
@@ -159,7 +159,7 @@ def test_a_plan_is_its_connections_own_and_is_forgotten_with_it(built: Build) ->
 def raw(network: EmulatedNetwork) -> socket.socket:
     client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     client.settimeout(10)
-    client.connect(str(network.ownership.folder / "relay.sock"))
+    client.connect(str(network.ownership.folder / "relay-1.sock"))
     return client
 
 
