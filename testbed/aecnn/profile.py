@@ -103,11 +103,23 @@ def _costs(
     )
 
 
+def device_flops(model: SplitModel, option: Option, pixels: NDArray[np.uint8]) -> tuple[float, float]:
+    """What a split option computes on the device: FLOPs of the head, and of what makes symbols of its features."""
+    by_torch = model.by_torch()
+    head = _flops(lambda: by_torch.head(pixels, option))
+    features = by_torch.head(pixels, option)
+    return head, _flops(lambda: by_torch.symbols(features, option))
+
+
 def _cost(model: SplitModel, work: Callable[[SplitModel, Any], object], inputs: list[Any]) -> Cost:
     """FLOPs as torch counts them, seconds as the model's runtime takes them."""
+    return Cost(_flops(lambda: work(model.by_torch(), inputs[0])), median_s(partial(work, model), inputs))
+
+
+def _flops(work: Callable[[], object]) -> float:
     with FlopCounterMode(display=False) as counter:
-        work(model.by_torch(), inputs[0])
-    return Cost(float(counter.get_total_flops()), median_s(partial(work, model), inputs))
+        work()
+    return float(counter.get_total_flops())
 
 
 def _codec(work: Callable[[Any], object], inputs: list[Any]) -> Cost:

@@ -20,6 +20,7 @@ from testbed.aecnn.exits import EarlyExit
 from testbed.aecnn.inference import SplitModel
 from testbed.aecnn.outcomes import Outcome, Ranking, Study
 from testbed.aecnn.photographs import CaltechPhotographs
+from testbed.aecnn.profile import device_flops
 from testbed.aecnn.resnet import ResNet50, block_names
 from testbed.aecnn.training.backbone import BackboneTraining, precision, run_blocks
 from testbed.aecnn.training.cache import Features, features_to_features
@@ -174,8 +175,15 @@ class TrainingRun:
 
             options = [option for option in model.options if not splits or option.kind is Kind.SPLIT]
             found = outcomes_of(model, self.photographs, test, told, options=options, variant=variant)
-            kept.write_bytes(msgspec.json.encode(found))
+            kept.write_bytes(msgspec.json.encode([self._with_flops(one, model) for one in found]))
         return msgspec.json.decode(kept.read_bytes(), type=list[Outcome])
+
+    def _with_flops(self, outcome: Outcome, model: SplitModel) -> Outcome:
+        """With what the device computes; but for a split option, the outcome as it is."""
+        if outcome.option.kind is not Kind.SPLIT:
+            return outcome
+        head, encoder = device_flops(model, outcome.option, self.photographs.pixels(0))
+        return msgspec.structs.replace(outcome, head_flops=head, encoder_flops=encoder)
 
     def _save(
         self, path: Path, splits: Sequence[CompressedSplit], exits: Mapping[str, EarlyExit], network: ResNet50

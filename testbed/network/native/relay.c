@@ -52,7 +52,7 @@
 #include "link.h"
 
 enum { CLOSERS = 32, LINKS = 4096, CLIENTS = 64, EVENTS = 64 };
-enum { LATE = 100000, BEAT = 1000000, AWAKE = 1000000000 }; /* ns */
+enum { PAUSE = 100000, LATE = 100000, BEAT = 1000000, AWAKE = 1000000000 }; /* ns */
 enum { MESSAGE = 65536, PLANS = 1000000, RECORDS = 4000 };
 
 struct change {
@@ -467,6 +467,8 @@ int main(int argc, char **argv)
 		int64_t next = next_to_happen()->when, now;
 		if (ran - used < AWAKE && next > ran + BEAT)
 			next = ran + BEAT; /* so that it knows since when it was kept from running */
+		if (next < ran + PAUSE)
+			next = ran + PAUSE; /* what is due until then happens together: to sleep and wake is most of the work */
 		int count = wait_until(next, events, &none);
 		if (count < 0 && errno == EINTR)
 			continue;

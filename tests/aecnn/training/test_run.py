@@ -129,6 +129,9 @@ def test_the_study_says_what_the_checkpoint_does(output: Path) -> None:
             # on their way through a file weights are rounded, the same each time
             assert [len(one.payload) for one in mine] == list(found[option].payload_bytes)
     assert np.mean(found[LOCAL].right()) > 0.6  # a third by chance
+    for option, one in found.items():
+        assert (one.head_flops is None) == (one.encoder_flops is None) == (option.point is None)
+        assert (one.head_flops or 1) > (one.encoder_flops or 0) >= 0
     variants = {(one.variant, str(one.option)) for one in study.outcomes if one.variant}
     assert {"tuned", "ranking: random"} == {variant for variant, _ in variants}
     assert ("tuned", "full webp-5") in variants and ("tuned", "full jpeg") not in variants
