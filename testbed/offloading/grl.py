@@ -1,0 +1,134 @@
+"""GRL: decisions by a graph convolutional network, the problem's own model judging a few candidates a slot.
+
+The graph is bipartite: every device is joined to every option by an edge, and the arrays are dense. A message on an
+edge is made from its device, its option and its own features; devices and options take the mean of theirs, twice; then
+each edge is scored, and a softmax over a device's allowed options gives probabilities. Weights belong to layers and not
+to nodes, so a policy trained with some devices and options decides for any number of them.
+
+How candidates are chosen, how they are judged and how the actor learns from the verdicts: `Switches` below, `learner`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from testbed.offloading.learner import FORBIDDEN, Learner, Learning, Weights, linear
+from testbed.offloading.problem import Choices, Floats, Graph
+
+WIDTHS = (128, 64)
+"""Of the message-passing layers."""
+
+BLOCK = 512
+"""Edges gone through together when deciding: 256 KiB of what the wider layer computes of them."""
+
+CANDIDATES = 16
+"""Scored a slot. A constant, so that a decision's time grows as devices times options."""
+
+
+class GraphActor:
+    """The network: two message-passing layers and a scorer of edges (`Actor`)."""
+
+    def __init__(self, weights: dict[str, Floats]) -> None:
+        self.weights = weights
+
+    @classmethod
+    def drawn(cls, like: Graph, seed: int, widths: tuple[int, int] = WIDTHS) -> GraphActor:
+        """An untrained one, for graphs with the features of this one, whatever its size."""
+        rng = np.random.default_rng(seed)
+        device, option, edge = like.devices.shape[1], like.options.shape[1], like.edges.shape[2]
+        weights: dict[str, Floats] = {}
+        for layer, width in enumerate(widths):
+            weights |= _joining(rng, f"{layer}.message", (device, option, edge), width)
+            for role, inputs in (("device", device), ("option", option)):
+                weights |= linear(rng, f"{layer}.{role}", inputs, width)
+                weights |= linear(rng, f"{layer}.to_{role}", width, width)
+            device = option = width
+        weights |= _joining(rng, "score", (device, option, edge), widths[-1])
+        weights |= linear(rng, "out", widths[-1], 1)
+        return cls(weights)
+
+    def logits(self, weights: Weights, devices: Any, options: Any, edges: Any, allowed: Any) -> Any:
+        """`[..., U, A]`: a score for every edge."""
+
+        def apply(name: str, inputs: Any) -> Any:
+            return inputs @ weights[name] + weights[f"{name}.bias"]
+
+        def joined(name: str, devices: Any, options: Any, edges: Any) -> Any:
+            """`[..., U, A, width]`: what a device, an option and their edge give together."""
+            total = apply(f"{name}.edge", edges)
+            total += apply(f"{name}.device", devices)[..., :, None, :]
+            total += apply(f"{name}.option", options)[..., None, :, :]
+            return total.clip(min=0)
+
+        per_device = allowed / allowed.sum(-1)[..., None].clip(min=1)
+        per_option = allowed / allowed.sum(-2)[..., None, :].clip(min=1)
+        blocks = _blocks(edges)
+        known = [devices[..., block, :] for block in blocks]
+        for layer in ("0", "1"):
+            updated, to_options = [], 0
+            for block, devices in zip(blocks, known, strict=True):
+                messages = joined(f"{layer}.message", devices, options, edges[..., block, :, :])
+                to_options = to_options + (per_option[..., block, :, None] * messages).sum(-3)
+                to_devices = (per_device[..., block, None, :] @ messages)[..., 0, :]
+                heard = apply(f"{layer}.device", devices) + apply(f"{layer}.to_device", to_devices)
+                updated.append(heard.clip(min=0))
+            known = updated
+            options = (apply(f"{layer}.option", options) + apply(f"{layer}.to_option", to_options)).clip(min=0)
+        scores = [
+            apply("out", joined("score", devices, options, edges[..., block, :, :]))[..., 0]
+            for block, devices in zip(blocks, known, strict=True)
+        ]
+        return (scores[0] if len(scores) == 1 else np.concatenate(scores, axis=-2)) + (1 - allowed) * FORBIDDEN
+
+
+def _joining(rng: np.random.Generator, name: str, inputs: tuple[int, int, int], width: int) -> dict[str, Floats]:
+    weights: dict[str, Floats] = {}
+    for role, size in zip(("device", "option", "edge"), inputs, strict=True):
+        weights |= linear(rng, f"{name}.{role}", size, width)
+    return weights
+
+
+def _blocks(edges: Any) -> list[slice]:
+    """Devices to go through together: when deciding, so few that what is computed of their edges stays in the cache."""
+    devices, options = edges.shape[-3:-1]
+    size = max(1, BLOCK // options) if isinstance(edges, np.ndarray) else devices
+    return [slice(start, start + size) for start in range(0, devices, size)]
+
+
+class Switches:
+    """Order-preserving candidates among many options (`Proposer`).
+
+    The first is the most probable option of every device. Then, in the order of rising margin between its best and its
+    second option, a device is switched to its second, one device a candidate: an uncertain choice is doubted before a
+    certain one, as in DROO.
+    """
+
+    def __init__(self, count: int = CANDIDATES) -> None:
+        self.count = count
+        self.state: list[int] = []  # none
+
+    def propose(self, probabilities: Floats, allowed: npt.NDArray[np.bool_]) -> Choices:
+        """`[K, U]` with K at most the count, and at most one more than the devices that have a second option."""
+        ranked = np.where(allowed, probabilities, -1.0)
+        everyone = np.arange(len(ranked))
+        best = ranked.argmax(axis=1)
+        first = ranked[everyone, best]
+        ranked[everyone, best] = -1.0
+        second = ranked.argmax(axis=1)
+        margin = np.where(ranked[everyone, second] < 0, np.inf, first - ranked[everyone, second])
+        doubted = np.argsort(margin, kind="stable")[: self.count - 1]
+        doubted = doubted[np.isfinite(margin[doubted])]
+        choices = np.tile(best, (1 + len(doubted), 1))
+        choices[np.arange(1, len(choices)), doubted] = second[doubted]
+        return choices
+
+    def judged(self, best: int) -> None:
+        """The number of candidates is constant: nothing to adapt."""
+
+
+def grl(like: Graph, seed: int, learning: Learning | None = None, candidates: int = CANDIDATES) -> Learner:
+    """An untrained GRL learner for graphs with the features of `like`."""
+    return Learner(GraphActor.drawn(like, seed), Switches(candidates), learning or Learning(), seed)
