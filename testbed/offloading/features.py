@@ -74,4 +74,7 @@ def _decades(value: Floats | float, unit: float) -> Floats:
 
 
 def _stacked(columns: Sequence[npt.NDArray[np.float64 | np.bool_]]) -> npt.NDArray[np.float32]:
-    return np.clip(np.stack(columns, axis=-1), -BOUND, BOUND).astype(np.float32)
+    stacked = np.empty((*columns[0].shape, len(columns)), dtype=np.float32)
+    for number, column in enumerate(columns):
+        stacked[..., number] = column
+    return stacked.clip(-BOUND, BOUND, out=stacked)

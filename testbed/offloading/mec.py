@@ -83,8 +83,7 @@ class EqualShares(NamedTuple):
     edge_s: Floats  # waiting included
     completion_s: Floats
     reward: Floats
-    alone_s: Floats  # completion with an edge of its own: no decision of all can be faster
-    alone_reward: Floats
+    alone_s: Floats  # completion with an edge of its own: no decision for all can be faster
 
 
 class Shares(NamedTuple):
@@ -118,27 +117,35 @@ class OffloadingProblem:
         """Each option of each device, judged on its own."""
         terms, menu = self.terms, self.terms.menu
         users = max(1.0, len(terms.deadline_s) / len(terms.edge_flops_per_s))
-        away = menu.edge >= 0
-        edge = np.where(away, menu.edge, 0)
-        pairs = self._devices[:, None] * len(terms.edge_flops_per_s) + edge
-        compute_s = menu.edge_flops / terms.edge_flops_per_s[edge]
         fixed_s = terms.device_s + terms.wait_s
-        uplinks = terms.uplinks.at(pairs)
-
-        def uplink_s(share: float) -> Floats:
-            return np.where(away, terms.uplink_bits / uplinks.rate(share), 0.0)
-
-        shared_s = uplink_s(1 / users)
-        completion_s = fixed_s + shared_s + compute_s * users
-        alone_s = fixed_s + uplink_s(1.0) + compute_s
+        uplink_s, compute_s = self._uplink_s(1 / users), self._compute_s * users
+        completion_s = fixed_s + uplink_s + compute_s
         return EqualShares(
-            uplink_s=shared_s,
-            edge_s=np.where(away, terms.wait_s + compute_s * users, 0.0),
+            uplink_s=uplink_s,
+            edge_s=np.where(menu.edge >= 0, terms.wait_s + compute_s, 0.0),
             completion_s=completion_s,
-            reward=self._expected(completion_s, compute_s * users, terms.deadline_s[:, None], menu.accuracy),
-            alone_s=alone_s,
-            alone_reward=self._expected(alone_s, compute_s, terms.deadline_s[:, None], menu.accuracy),
+            reward=self._expected(completion_s, compute_s, terms.deadline_s[:, None], menu.accuracy),
+            alone_s=fixed_s + self._uplink_s(1.0) + self._compute_s,
         )
+
+    @cached_property
+    def highest_rewards(self) -> Floats:
+        """`[U, A]`: what each option of a device is worth with an edge of its own; no decision for all gives more."""
+        terms = self.terms
+        alone_s = self.equal_shares.alone_s
+        return self._expected(alone_s, self._compute_s, terms.deadline_s[:, None], terms.menu.accuracy)
+
+    @cached_property
+    def _compute_s(self) -> Floats:
+        """`[A]`: at an edge that does nothing else."""
+        menu = self.terms.menu
+        return menu.edge_flops / self.terms.edge_flops_per_s[menu.edge]
+
+    def _uplink_s(self, share: float) -> Floats:
+        """`[U, A]`"""
+        terms, edge = self.terms, self.terms.menu.edge
+        rate = terms.uplinks.rate(share).reshape(-1, len(terms.edge_flops_per_s))
+        return np.where(edge >= 0, terms.uplink_bits / rate[:, edge], 0.0)
 
     def rewards(self, choices: Choices) -> Floats:
         """`[K]`: the mean over devices of each decision's reward, bandwidth and compute allotted (`allocation`).
@@ -147,9 +154,7 @@ class OffloadingProblem:
         """
         terms, menu = self.terms, self.terms.menu
         completion_s, (_, compute) = self.completions(choices)
-        edge = menu.edge[choices]
-        work_s = menu.edge_flops[choices] / terms.edge_flops_per_s[edge]
-        computing_s = np.divide(work_s, compute, out=np.zeros(choices.shape), where=compute > 0)
+        computing_s = np.divide(self._compute_s[choices], compute, out=np.zeros(choices.shape), where=compute > 0)
         expected = self._expected(completion_s, computing_s, terms.deadline_s, menu.accuracy[choices])
         mean: Floats = expected.mean(axis=1)
         return mean
@@ -170,7 +175,7 @@ class OffloadingProblem:
             resource = terms.uplinks.at((away % devices) * edges + edge)
             group = away // devices * edges + edge
             bits = self._flat_bits[options]
-            work_s = menu.edge_flops[choice] / terms.edge_flops_per_s[edge]
+            work_s = self._compute_s[choice]
             left_s = self._flat_left_s[options]
             # until compute is allotted, an edge's devices are taken to finish there together
             together_s = np.bincount(group, work_s)[group]

@@ -102,7 +102,7 @@ class ExhaustiveChooser:
         Raises:
             PolicyError: there are more than ten million decisions.
         """
-        bounds = np.where(problem.terms.allowed, problem.equal_shares.alone_reward, -np.inf)
+        bounds = np.where(problem.terms.allowed, problem.highest_rewards, -np.inf)
         devices, options = bounds.shape
         if options**devices > EXHAUSTIVE_LIMIT:
             raise PolicyError(f"{options} options for {devices} devices are too many decisions to try them all")
