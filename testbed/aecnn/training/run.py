@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -174,8 +175,10 @@ class TrainingRun:
                 self.progress(f"{name}, test", done, f"{done:.0%} of {len(test)} photographs")
 
             options = [option for option in model.options if not splits or option.kind is Kind.SPLIT]
-            found = outcomes_of(model, self.photographs, test, told, options=options, variant=variant)
-            kept.write_bytes(msgspec.json.encode([self._with_flops(one, model) for one in found]))
+            with one_thread():
+                found = outcomes_of(model, self.photographs, test, told, options=options, variant=variant)
+                found = [self._with_flops(one, model) for one in found]
+            kept.write_bytes(msgspec.json.encode(found))
         return msgspec.json.decode(kept.read_bytes(), type=list[Outcome])
 
     def _with_flops(self, outcome: Outcome, model: SplitModel) -> Outcome:
@@ -206,6 +209,17 @@ def _rankings(trained: Sequence[CompressionTraining]) -> tuple[Ranking, ...]:
         if one.ranking is not None:
             found.setdefault((one.ranking.split, one.ranking.by), one.ranking)
     return tuple(found.values())
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Photographs are computed one at a time there, which more threads make no faster, and far slower on busy cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def write_sample(photographs: CaltechPhotographs, division: Division, path: Path) -> None:
