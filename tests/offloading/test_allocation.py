@@ -23,7 +23,9 @@ def least_slack(resource: Divided | Shannon, work: np.ndarray, left_s: np.ndarra
 
 def simplex(parts: int, devices: int) -> np.ndarray:
     """Every way to give `devices` a positive whole number of `parts`, as shares."""
-    grid = np.stack(np.meshgrid(*[np.arange(1, parts)] * (devices - 1), indexing="ij"), axis=-1).reshape(-1, devices - 1)
+    grid = np.stack(np.meshgrid(*[np.arange(1, parts)] * (devices - 1), indexing="ij"), axis=-1).reshape(
+        -1, devices - 1
+    )
     grid = grid[grid.sum(axis=1) < parts]
     return np.concatenate([grid, parts - grid.sum(axis=1, keepdims=True)], axis=1) / parts
 
