@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from testbed.jobs.decision import RAW, Decision, Kind
+from testbed.jobs.decision import Decision, Kind
 from testbed.jobs.profile import Profile, ProfileRow
 from testbed.offloading.allocation import LEAST_SNR, Divided, Shannon, shares
 from testbed.offloading.features import graph_of
@@ -43,6 +43,7 @@ class Menu:
         ]
         self.rows: tuple[ProfileRow, ...] = tuple(row for row, _ in entries)
         self.decisions = tuple(Decision(row.option, edges[edge] if edge >= 0 else None) for row, edge in entries)
+        self.edges = tuple(edges)
         self.edge = np.array([edge for _, edge in entries], dtype=np.int64)
         self.accuracy = np.array([row.accuracy for row in self.rows])
         self.payload_bits = np.array([8.0 * row.payload_mean for row in self.rows])
@@ -50,9 +51,7 @@ class Menu:
         self.edge_flops = np.array([row.decode_flops + row.tail_flops for row in self.rows])
         self.edge_flops[self.edge < 0] = 0.0
         self.whole_flops = max(row.head_flops + row.tail_flops for row in self.rows)
-        self.photograph_bits = 8.0 * (
-            3.0 * profile.input_px**2 if RAW not in profile.by_option else profile.by_option[RAW].payload_mean
-        )
+        self.photograph_bits = 8.0 * 3 * profile.input_px**2
 
     def __len__(self) -> int:
         return len(self.decisions)
