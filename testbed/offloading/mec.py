@@ -187,9 +187,11 @@ class OffloadingProblem:
 
     def _expected(self, completion_s: Floats, computing_s: Floats, deadline_s: Floats, accuracy: Floats) -> Floats:
         """The mean reward, of the completion `computing_s` being the edge's part, over what the edge may give."""
-        longer = (1 / self.terms.speeds - 1).reshape(-1, *(1,) * completion_s.ndim)
-        mean: Floats = worth(completion_s + longer * computing_s, deadline_s, accuracy, self.terms.psi).mean(axis=0)
-        return mean
+        speeds, psi = self.terms.speeds, self.terms.psi
+        total = np.zeros(completion_s.shape)
+        for longer in 1 / speeds - 1:
+            total += worth(completion_s + longer * computing_s, deadline_s, accuracy, psi)
+        return total / len(speeds)
 
 
 def worth(completion_s: Floats, deadline_s: Floats, accuracy: Floats, psi: float) -> Floats:
