@@ -25,7 +25,7 @@ from testbed.documents.model import Model, explained, nearest, one_of, shown
 from testbed.documents.parameters import BothWays
 from testbed.documents.resolved import SPLITS, LinkChange, PolicySpec, RuntimeName
 from testbed.documents.topology import Name, NodeName, Pair
-from testbed.documents.units import Duration, Instant, Rate
+from testbed.documents.units import Duration, Instant, Rate, Slot
 
 POLICIES = ("local", "full", "fixed", "random", "greedy")
 _CLASS = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*"
@@ -226,6 +226,11 @@ class Offloading(Model):
         ge=0,
         lt=1,
         description="Relative error (lognormal, of mean 1) of the bandwidths and backlogs a policy sees; a fraction.",
+    )
+    slot_s: Slot = Field(
+        0.1,
+        alias="slot",
+        description="How often a policy that decides for all devices at once does so, such as 100 ms.",
     )
 
     @field_validator("policy")

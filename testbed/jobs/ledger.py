@@ -9,6 +9,7 @@ import msgspec
 
 from testbed.jobs.decision import Decision
 from testbed.jobs.job import Job
+from testbed.jobs.slot import DecidedBy
 
 STAGES = ("wait", "decide", "head", "encode", "uplink", "edge_wait", "decode", "tail", "downlink")
 """The stages of a job in the order of its life; their milliseconds sum to `completion_ms`. Queueing at the device
@@ -59,6 +60,7 @@ class LedgerRow(msgspec.Struct, frozen=True):
     correct: bool | None
     attempts: int
     error: str | None
+    decided_by: DecidedBy | None = None  # where the policy decides slots; None also where it was not decided
 
 
 def late_stage(stages_ms: dict[str, float], deadline_ms: float) -> str | None:
@@ -83,6 +85,7 @@ def answered(
     label: int,
     predicted: int,
     attempts: int,
+    decided_by: DecidedBy | None = None,
 ) -> LedgerRow:
     """The row of a job that was answered; `completion_ms` is the sum of its stages."""
     completion_ms = sum(stages_ms[stage] for stage in STAGES)
@@ -103,6 +106,7 @@ def answered(
         correct=predicted == label,
         attempts=attempts,
         error=None,
+        decided_by=decided_by,
     )
 
 
@@ -118,6 +122,7 @@ def unanswered(
     wire_bytes: int,
     label: int,
     attempts: int,
+    decided_by: DecidedBy | None = None,
 ) -> LedgerRow:
     """The row of a job that was dropped or failed, and the reason."""
     return LedgerRow(
@@ -135,6 +140,7 @@ def unanswered(
         correct=None,
         attempts=attempts,
         error=error,
+        decided_by=decided_by,
     )
 
 

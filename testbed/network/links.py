@@ -53,6 +53,7 @@ class PlannedChange(NamedTuple):
     link: tuple[str, str]
     direction: int
     parameters: LinkParameters
+    whole: LinkParameters | None = None  # what it would be if all of its rate were allotted; None: it is
 
 
 class AppliedChange(NamedTuple):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from testbed.network.allotment import Allotted, AllottedPlan
 from testbed.network.build import EmulatedNetwork
 from testbed.network.links import AppliedChange, PlannedChange
 
@@ -14,6 +15,8 @@ from testbed.network.links import AppliedChange, PlannedChange
 # decides at run time can still act on all that lies farther ahead.
 _HORIZON_NS = 200_000_000
 _TELL_S = 0.01  # how often what was applied is asked for
+_ALLOTTING_HORIZON_NS = 50_000_000  # less, where it is planned anew with every allotment
+_ALLOTTING_S = 0.003  # how often it is asked for allotments
 
 
 class Player:
@@ -24,10 +27,15 @@ class Player:
         network: EmulatedNetwork,
         changes: Iterator[PlannedChange],
         told: Callable[[list[AppliedChange]], None],
+        allotted: Callable[[], Allotted | None] | None = None,
     ) -> None:
-        """Begins to play `changes`, which come by their instants."""
-        self._network, self._changes, self._told = network, changes, told
+        """Begins to play `changes`, which come by their instants.
+
+        `allotted`, where links are allotted at run time, says what was since it was last asked, None for nothing new.
+        """
+        self._network, self._changes, self._hear, self._allotted = network, changes, told, allotted
         self._found = network.links()
+        self._plan = AllottedPlan(self._found)
         self._touched: set[tuple[str, str]] = set()
         self._faults: list[str] = []
         self._stopping = threading.Event()
@@ -53,23 +61,34 @@ class Player:
         except Exception as error:  # whatever it is: a run whose links were not as told must learn of it
             self._faults.append(f"the links were not as planned: {error}")
 
+    def _told(self, changes: list[AppliedChange]) -> None:
+        self._plan.applied([change.planned for change in changes])
+        self._hear(changes)
+
     def _play(self) -> None:
         self._network.schedule([])  # what the backend has to start for its first changes is started well before them
-        waiting = 0
+        horizon_ns = _HORIZON_NS if self._allotted is None else _ALLOTTING_HORIZON_NS
         following = next(self._changes, None)
-        while (following or waiting) and not self._stopping.is_set():
-            until_ns = time.monotonic_ns() + _HORIZON_NS
+        while (following or self._plan.waiting or self._allotted) and not self._stopping.is_set():
+            if self._allotted and (fresh := self._allotted()):
+                self._allot(fresh)
+            until_ns = time.monotonic_ns() + horizon_ns
             batch = []
             while following and following.at_ns <= until_ns:
                 batch.append(following)
                 following = next(self._changes, None)
             if batch:
                 self._touched.update(change.link for change in batch)
-                self._network.schedule(batch)
-            applied = self._network.applied()
-            self._told(applied)
-            waiting += len(batch) - len(applied)
-            if waiting:
+                self._network.schedule(self._plan.add(batch))
+            self._told(self._network.applied())
+            if self._allotted:
+                self._stopping.wait(_ALLOTTING_S)
+            elif self._plan.waiting:
                 self._stopping.wait(_TELL_S)
             elif following:
                 self._stopping.wait((following.at_ns - until_ns) / 1e9)
+
+    def _allot(self, allotted: Allotted) -> None:
+        self._told(self._network.cancel())
+        self._touched.update(link for link, _ in allotted.directions)
+        self._network.schedule(self._plan.allot(allotted))

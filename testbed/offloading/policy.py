@@ -1,8 +1,7 @@
-"""Policies: what one is, and how one is made from its name and options."""
+"""Policies that decide job by job: what one is, and how one is made from its name and options."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -14,6 +13,7 @@ from testbed.jobs.profile import Profile
 from testbed.offloading.errors import NoEdge, PolicyError
 from testbed.offloading.estimate import perturbed
 from testbed.offloading.greedy import Greedy
+from testbed.offloading.making import check_encodings, constructed, imported, without_encodings
 from testbed.offloading.plain import Bound, Fixed, Full, Local, Random
 
 __all__ = ["BUILT_IN", "NoEdge", "Policy", "PolicyError", "check_profile", "make_policy"]
@@ -53,12 +53,12 @@ def make_policy(name: str, options: Mapping[str, object], seed: int, *, estimate
     Raises:
         PolicyError: there is no such policy, it cannot be imported or constructed, or it has no method `decide`.
     """
-    encodings, options = _without_encodings(name, options)
+    encodings, options = without_encodings(name, options)
     if name in BUILT_IN:
         keywords = {**options, "seed": seed} if name in _SEEDED else options
-        policy = _constructed(name, BUILT_IN[name], keywords)
+        policy = constructed(name, BUILT_IN[name], keywords)
     elif ":" in name:
-        policy = _Checked(name, _constructed(name, _imported(name), {**options, "seed": seed}))
+        policy = _Checked(name, constructed(name, imported(name), {**options, "seed": seed}))
     else:
         raise PolicyError(f"policy '{name}': not one of {', '.join(BUILT_IN)}, nor a package.module:Class")
     if not isinstance(policy, Bound):
@@ -76,12 +76,8 @@ def check_profile(policy: Policy, profile: Profile) -> None:
     if isinstance(within, Bound) and within.option not in profile.by_option:
         allowed = ", ".join(f"'{row.option}'" for row in profile.rows if row.option.kind is within.option.kind)
         raise PolicyError(f"'{within.option}': the checkpoint's profile has no such option; it has {allowed or 'none'}")
-    if isinstance(within, _Considering) and within.encodings:
-        known = {row.option.encoding for row in profile.rows} - {""}
-        if unknown := sorted(set(within.encodings) - known):
-            raise PolicyError(
-                f"encodings: the checkpoint's profile has no {', '.join(unknown)}; it has {', '.join(sorted(known))}"
-            )
+    if isinstance(within, _Considering):
+        check_encodings(within.encodings, profile)
 
 
 class _Checked:
@@ -129,38 +125,3 @@ class _Estimating:
 
     def decide(self, observation: Observation) -> Decision:
         return self.policy.decide(perturbed(observation, self.estimate_error, self.seed))
-
-
-def _without_encodings(name: str, options: Mapping[str, object]) -> tuple[tuple[str, ...] | None, dict[str, object]]:
-    rest = dict(options)
-    given = rest.pop("encodings", None)
-    if given is None:
-        return None, rest
-    if not isinstance(given, list | tuple) or not all(isinstance(one, str) for one in given):
-        raise PolicyError(f"policy '{name}': encodings must be a list of names, such as [raw, jpeg, aecnn]")
-    return tuple(given), rest
-
-
-def _imported(name: str) -> Callable[..., Policy]:
-    module_name, _, class_name = name.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # a user's module may raise anything
-        reason = f"{type(error).__name__}: {error}"
-        raise PolicyError(f"policy '{name}': cannot import {module_name} ({reason})") from error
-    found = getattr(module, class_name, None)
-    if not isinstance(found, type):
-        raise PolicyError(f"policy '{name}': {module_name} has no class '{class_name}'")
-    if not callable(getattr(found, "decide", None)):
-        raise PolicyError(f"policy '{name}': the class has no method decide(observation)")
-    return found
-
-
-def _constructed(name: str, factory: Callable[..., Policy], keywords: Mapping[str, object]) -> Policy:
-    try:
-        return factory(**keywords)
-    except PolicyError:
-        raise
-    except Exception as error:  # a wrong option is a TypeError, and a user's class may raise anything
-        reason = str(error).removeprefix(f"{getattr(factory, '__name__', '')}.__init__() ")
-        raise PolicyError(f"policy '{name}': cannot be made with {dict(keywords)}: {reason}") from error

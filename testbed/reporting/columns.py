@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from testbed.jobs.ledger import LedgerRow
+from testbed.jobs.slot import SlotRow
 from testbed.network.record import LinkRows
 
 _TEXT, _WHOLE, _REAL, _TRUTH = pa.string(), pa.int64(), pa.float64(), pa.bool_()
@@ -49,6 +50,7 @@ JOBS = pa.schema(
         ("correct", _TRUTH),
         ("attempts", _WHOLE),
         ("error", _TEXT),
+        ("decided_by", _TEXT),
     ]
 )
 """The columns of `jobs.parquet`. Null is what did not happen."""
@@ -69,6 +71,18 @@ LINKS = pa.schema(
 )
 """The columns of `links.parquet`. A null burst: each packet is lost on its own."""
 
+SLOTS = pa.schema(
+    [
+        ("slot", _WHOLE),
+        ("begins_s", _REAL),
+        ("observe_ms", _REAL),
+        ("decide_ms", _REAL),
+        ("late_ms", _REAL),
+        ("error", _TEXT),
+    ]
+)
+"""The columns of `slots.parquet`. A null `late_ms`: the slot was not decided, and `error` says why."""
+
 _PANDAS = {_WHOLE: pd.Int64Dtype(), _TRUTH: pd.BooleanDtype(), _TEXT: pd.StringDtype()}
 
 
@@ -81,6 +95,12 @@ def to_batch(rows: Sequence[LedgerRow]) -> pa.RecordBatch:
 def links_to_batch(rows: LinkRows) -> pa.RecordBatch:
     """Links as one Arrow batch."""
     return pa.RecordBatch.from_pydict(msgspec.structs.asdict(rows), schema=LINKS)
+
+
+def slots_to_batch(rows: Sequence[SlotRow]) -> pa.RecordBatch:
+    """Slots as one Arrow batch."""
+    plain: list[dict[str, Any]] = msgspec.to_builtins(list(rows))
+    return pa.RecordBatch.from_pylist(plain, schema=SLOTS)
 
 
 def to_rows(table: pa.Table) -> list[LedgerRow]:

@@ -15,14 +15,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from testbed.jobs.ledger import LedgerRow
+from testbed.jobs.slot import SlotRow
 from testbed.network.record import LinkRows
-from testbed.reporting.columns import JOBS, LINKS, described, links_to_batch, to_batch, to_frame, to_rows
+from testbed.reporting.columns import (
+    JOBS,
+    LINKS,
+    SLOTS,
+    described,
+    links_to_batch,
+    slots_to_batch,
+    to_batch,
+    to_frame,
+    to_rows,
+)
 from testbed.reporting.ownership import give_to_caller, make_folders
 from testbed.reporting.row_stream import RowStream, read_stream
 from testbed.reporting.summary import Summary, summarise
 from testbed.reporting.verdict import verdict
 
-_TABLES = {"jobs": JOBS, "links": LINKS}
+_TABLES = {"jobs": JOBS, "links": LINKS, "slots": SLOTS}
 
 
 class NotARun(ValueError):  # noqa: N818  said of a path
@@ -34,7 +45,8 @@ class StoredRun:
 
     While the run goes on, rows lie in `jobs.arrow` and `links.arrow`, and are safe from the moment `append` returns.
     `finish` turns them into `jobs.parquet` (in the order of job ids) and `links.parquet`, and writes `summary.json`
-    last: a folder without it is a run that was cut short, whose rows are read all the same.
+    last: a folder without it is a run that was cut short, whose rows are read all the same. There are slots only where
+    the policy decided slots.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,10 +68,13 @@ class StoredRun:
             break
         give_to_caller(path)
         run = cls(path)
-        for table, schema in _TABLES.items():
-            run._streams[table] = RowStream(path / f"{table}.arrow", schema)
-            give_to_caller(path / f"{table}.arrow")
+        for table in ("jobs", "links"):
+            run._open(table)
         return run
+
+    def _open(self, table: str) -> None:
+        self._streams[table] = RowStream(self.path / f"{table}.arrow", _TABLES[table])
+        give_to_caller(self.path / f"{table}.arrow")
 
     def append(self, rows: Sequence[LedgerRow]) -> None:
         """Adds jobs that ended; each call writes some 3 KB beside the rows, so gather a second's rows or so."""
@@ -69,6 +84,13 @@ class StoredRun:
         """Adds links as they were set, from their `t_s` on."""
         self._streams["links"].append(links_to_batch(links))
 
+    def append_slots(self, slots: Sequence[SlotRow]) -> None:
+        """Adds slots that were decided, or could not be."""
+        if slots and "slots" not in self._streams:
+            self._open("slots")
+        if slots:
+            self._streams["slots"].append(slots_to_batch(slots))
+
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Writes `manifest.json`: at the start, so that a killed run says what it was, and again by `finish`."""
         self._write_json("manifest.json", manifest)
@@ -77,8 +99,8 @@ class StoredRun:
         """Ends the run. `certificate` is what `certificate.json` holds: any structs that msgspec encodes."""
         for stream in self._streams.values():
             stream.close()
-        for name, schema in _TABLES.items():
-            self._write_parquet(name, schema)
+        for name in self._streams:
+            self._write_parquet(name, _TABLES[name])
         self.write_manifest(manifest)
         self._write_json("certificate.json", certificate)
         self._write_json("summary.json", summary)
@@ -98,6 +120,11 @@ class StoredRun:
     def links(self) -> pd.DataFrame:
         """The channel as applied, with the columns of `links.parquet`."""
         return to_frame(self._table("links"))
+
+    def slots(self) -> pd.DataFrame | None:
+        """The slots, with the columns of `slots.parquet`; None where the policy decided job by job."""
+        kept = any((self.path / name).exists() for name in ("slots.parquet", "slots.arrow"))
+        return to_frame(self._table("slots")) if kept else None
 
     def rows(self) -> list[LedgerRow]:
         """The ledger by job id, as structs."""

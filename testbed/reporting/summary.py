@@ -11,6 +11,7 @@ import numpy as np
 from testbed.jobs.intervals import wilson_interval
 from testbed.jobs.ledger import LedgerRow, Outcome
 from testbed.reporting.phases import Phase, count_correct_on_time, count_decisions, phases
+from testbed.reporting.slots import Slots
 from testbed.reporting.verdict import ANSWERED, faults, verdict
 
 
@@ -38,6 +39,7 @@ class Summary(msgspec.Struct, frozen=True):
     misses_by_stage: dict[str, int]  # late jobs, by the stage in which their deadline ran out
     decisions: dict[str, int]  # by kind/encoding
     phases: tuple[Phase, ...]  # the run cut at its events
+    slots: Slots | None = None  # where the policy decides slots
 
 
 def summarise(

@@ -13,7 +13,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from testbed.jobs.slot import DecidedBy
 from testbed.reporting.phases import UNDECIDED, Phase
+from testbed.reporting.slots import Slots
 from testbed.reporting.summary import Summary
 from testbed.reporting.verdict import VALID
 
@@ -47,6 +49,8 @@ def report(summaries: Sequence[Summary]) -> RenderableType:
         parts += [_heading(f"Accuracy by phase (a missed deadline counts 0{best})"), phase_table(summaries), ""]
         if any(_chooses(summary) for summary in summaries):
             parts += [_heading("Decisions by phase"), choice_table(summaries), ""]
+    if len(summaries) > 1 and any(summary.slots for summary in summaries):
+        parts += [_heading("Slots"), slot_table(summaries), ""]
     parts += [
         Text(f"{summary.policy} is {summary.verdict}: {reason}", style="red")
         for summary in summaries
@@ -72,6 +76,7 @@ def run_table(summary: Summary) -> Table:
         "payload a job": f"{_whole(summary.payload_bytes_per_job)} bytes",
         "late in stage": misses or ABSENT,
         "decisions": ", ".join(_shares(summary.decisions)) or ABSENT,
+        **(_slots(summary.slots) if summary.slots else {}),
         "verdict": summary.verdict,
     }.items():
         table.add_row(name, escape(value))
@@ -127,6 +132,30 @@ def choice_table(summaries: Sequence[Summary]) -> Table:
             shares = [_percent(phase.decisions.get(kind, 0) / phase.issued if phase.issued else None) for kind in kinds]
             table.add_row(escape(summary.policy), _span((phase.start_s, phase.end_s)), *shares)
     return table
+
+
+def slot_table(summaries: Sequence[Summary]) -> Table:
+    """The slots of the policies that decide them."""
+    table = _with_policy(max_width=26)
+    for heading in _slots(_NO_SLOTS):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for summary in summaries:
+        if summary.slots:
+            table.add_row(escape(summary.policy), *_slots(summary.slots).values())
+    return table
+
+
+def _slots(slots: Slots) -> dict[str, str]:
+    by = slots.decided_by
+    return {
+        "slots within 5 ms": f"{_percent(slots.share_on_time)} of {slots.slots}",
+        "published p50 / p99": f"{_tenths(slots.late_p50_ms)} / {_tenths(slots.late_p99_ms)} ms",
+        "deciding p50 / p99": f"{_tenths(slots.decide_p50_ms)} / {_tenths(slots.decide_p99_ms)} ms",
+        "jobs by slot / last / greedy": " / ".join(str(by.get(name, 0)) for name in DecidedBy),
+    }
+
+
+_NO_SLOTS = Slots(0.0, 0, 0, 0.0, None, None, None, None, {})
 
 
 _COMPARED = {
@@ -199,6 +228,10 @@ def _percentiles(summary: Summary) -> str:
 
 def _percent(share: float | None) -> str:
     return ABSENT if share is None else f"{100 * share:.1f} %"
+
+
+def _tenths(figure: float | None) -> str:
+    return ABSENT if figure is None else f"{figure:.1f}"
 
 
 def _whole(figure: float | None) -> str:

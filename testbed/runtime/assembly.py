@@ -12,11 +12,13 @@ import msgspec
 
 from testbed.documents.resolved import Event, Limits, LinkChange, ResolvedTopology
 from testbed.jobs.ledger import LedgerRow
+from testbed.jobs.slot import LAST_FOR, SlotRow
 from testbed.network.certify import CertificateEntry
 from testbed.network.counters import Carried, Direction
 from testbed.network.event_log import Happened
 from testbed.network.record import LinkRows
 from testbed.network.shape import Shaping
+from testbed.runtime.decider_actor import DeciderActor
 from testbed.runtime.device_actor import DeviceActor
 from testbed.runtime.edge_actor import EdgeActor
 from testbed.runtime.network_actor import NetworkActor, node_addresses
@@ -36,12 +38,15 @@ class Ending(msgspec.Struct):
 
     rows: list[LedgerRow] = []
     links: LinkRows = msgspec.field(default_factory=LinkRows)  # as set
+    slots: list[SlotRow] = []
     events: list[Happened] = []
     overruns: int = 0  # paced computations that outlasted their pace
     losses: list[str] = []  # processes that died, and links that were not as planned or could not be put back
 
 
-_NETWORK = "network"
+_NETWORK, _DECIDER = "network", "the decider"
+_UNDECIDED = f"the decider died: devices went on with its last decision for {LAST_FOR} slots, then with greedy"
+_HERE = {"machine:local": 1}
 
 
 class Assembly:
@@ -54,6 +59,9 @@ class Assembly:
         self._edges: dict[str, Any] = {}
         self._devices: dict[str, Any] = {}
         self._lost: dict[str, str] = {}
+        self._decider: Any = None  # of the run, if it is decided by slots
+        self._decider_lives = False
+        self._slot_s: float | None = None
 
     @classmethod
     def bring_up(cls, ray: Any, topology: ResolvedTopology, board: Path, shaping: Shaping) -> Assembly:
@@ -143,8 +151,17 @@ class Assembly:
         return problem
 
     def prepare(self, spec: RunSpec) -> None:
-        """Make everybody ready for a run: edges listen before devices connect."""
+        """Make everybody ready for a run: edges listen before devices connect.
+
+        A run that is decided by slots has a decider, which ends with it, or with the command.
+        """
         packed = self._ray.put(spec.encode())
+        self._slot_s = spec.slots.slot_s if spec.slots else None
+        if spec.slots:
+            decider = self._ray.remote(DeciderActor).options(num_cpus=0, resources=_HERE, max_concurrency=2)
+            self._decider = decider.remote(msgspec.msgpack.encode(self.topology), str(self._board), packed)
+            self._decider_lives = True
+            self._get(self._decider.pid.remote(), _DECIDER)
         for actors in (self._edges, self._devices):
             for who, waiting in [(who, actor.prepare.remote(packed)) for who, actor in actors.items()]:
                 self._get(waiting, who)
@@ -156,8 +173,11 @@ class Assembly:
         """
         pids = {edge: self._get(actor.pid.remote(), edge) for edge, actor in self._edges.items()}
         start_s = time.monotonic() + lead_s
-        waits = {_NETWORK: self._network.play.remote(start_s, msgspec.msgpack.encode(events), seed, pids)}
-        waits |= {who: actor.start.remote(start_s) for who, actor in (self._edges | self._devices).items()}
+        play = self._network.play.remote(start_s, msgspec.msgpack.encode(events), seed, pids, self._slot_s)
+        deciders = {_DECIDER: self._decider} if self._decider else {}
+        waits = {_NETWORK: play} | {
+            who: actor.start.remote(start_s) for who, actor in (deciders | self._edges | self._devices).items()
+        }
         for who, waiting in waits.items():
             self._get(waiting, who)
         return start_s
@@ -184,6 +204,10 @@ class Assembly:
         """
         return msgspec.msgpack.decode(self._get(self._network.collect.remote(), _NETWORK), type=LinkRows)
 
+    def collect_slots(self) -> list[SlotRow]:
+        """The slots decided since the last call; none of a decider that has died."""
+        return self._of_decider("collect")
+
     def lost(self, device: str) -> str | None:
         """Why the process of a device is gone, None while it lives."""
         return next(
@@ -198,6 +222,12 @@ class Assembly:
     def finish(self) -> Ending:
         """End the run on every actor and put links and edges back, as far as they live."""
         ending = Ending(losses=list(self._lost.values()))
+        if self._decider:
+            ending.slots = self._of_decider("finish")
+            if not self._decider_lives:
+                ending.losses.append(_UNDECIDED)
+            self._ray.kill(self._decider)
+            self._decider = None
         for host, actor in self._devices.items():
             if host not in self._lost:
                 try:
@@ -222,14 +252,22 @@ class Assembly:
             ending.losses.append(str(error))
         return ending
 
+    def _of_decider(self, method: str) -> list[SlotRow]:
+        if not self._decider or not self._decider_lives:
+            return []
+        try:
+            rows = self._get(getattr(self._decider, method).remote(), _DECIDER)
+        except AssemblyError:  # the run goes on without it
+            self._decider_lives = False
+            return []
+        return msgspec.msgpack.decode(rows, type=list[SlotRow])
+
     def _start_edge(self, name: str) -> Any:
         actor = self._actor(EdgeActor, f"edge-{name}")
         return actor.remote(name, self._nodes[name], msgspec.msgpack.encode(self.topology), str(self._board))
 
     def _actor(self, cls: Callable[..., object], name: str, **options: Any) -> Any:
-        return self._ray.remote(cls).options(
-            name=name, lifetime="detached", num_cpus=0, resources={"machine:local": 1}, **options
-        )
+        return self._ray.remote(cls).options(name=name, lifetime="detached", num_cpus=0, resources=_HERE, **options)
 
     def _found(self, name: str) -> Any:
         try:

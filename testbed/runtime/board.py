@@ -1,7 +1,8 @@
-"""The board: the links' values as set and the edges' backlogs, in a file that all processes of a machine map.
+"""The board: links as set, backlogs, and what was decided by slots, in a file that all processes of a machine map.
 
 Policies read it for nothing, where asking an actor would take a millisecond a decision. Each number is one aligned
-64-bit word with one writer: the network actor for links, each edge for its own backlog.
+64-bit word with one writer: the network actor for links, each edge and device for its own backlog, each device for what
+it has not got rid of. What was decided has its own protocol (`slot_board`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from testbed.documents.resolved import LinkParameters, ResolvedLink, ResolvedTopology
 from testbed.runtime.paths import Hop
+from testbed.runtime.slot_board import SlotBoard
 
 _WORD = struct.Struct("=d")
 _LINK_WORDS = 4  # bandwidth, delay, jitter, loss
@@ -23,17 +25,22 @@ class Board:
     """The numbers of one testbed on one machine; see the module."""
 
     def __init__(self, path: Path, topology: ResolvedTopology) -> None:
-        self._edges = {name: index for index, name in enumerate(sorted(topology.edges))}
-        self._links = 2 * len(topology.links)
+        devices, edges = sorted(topology.devices), sorted(topology.edges)
+        links = 2 * len(topology.links) * _LINK_WORDS
+        self._busy = {name: links + index for index, name in enumerate((*edges, *devices))}
+        unsent = ((device, edge) for device in devices for edge in edges)
+        self._unsent = {pair: links + len(self._busy) + index for index, pair in enumerate(unsent)}
         self._index = {(link.a, link.b): index for index, link in enumerate(topology.links)}
         self._air_bps = [_air_bps(topology, link) for link in topology.links]
-        words = self._links * _LINK_WORDS + len(self._edges)
+        words = (links + len(self._busy) + len(self._unsent)) * _WORD.size
+        size = words + SlotBoard.size(len(devices))
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.ftruncate(fd, words * _WORD.size)
-            self._map = mmap.mmap(fd, words * _WORD.size)
+            os.ftruncate(fd, size)
+            self._map = mmap.mmap(fd, size)
         finally:
             os.close(fd)
+        self.slots = SlotBoard(self._map, words, devices, edges)
 
     def set_link(self, link: tuple[str, str], direction: int, parameters: LinkParameters) -> None:
         """Publish one direction's values; 0 is up."""
@@ -51,13 +58,26 @@ class Board:
         bandwidth_bps, delay_s, jitter_s, loss = (self._get(first + offset) for offset in range(_LINK_WORDS))
         return LinkParameters(min(bandwidth_bps, self._air_bps[hop.link]), delay_s, jitter_s, loss)
 
-    def set_busy_until(self, edge: str, instant_s: float) -> None:
-        """Publish when an edge will have finished all the work it holds now (monotonic clock)."""
-        self._put(self._links * _LINK_WORDS + self._edges[edge], instant_s)
+    def air_bps(self, hop: Hop) -> float:
+        """The total rate that a link shares with those of other devices at its access point; infinite: no limit."""
+        return self._air_bps[hop.link]
 
-    def busy_until(self, edge: str) -> float:
-        """When an edge will have finished all the work it holds now (monotonic clock); past: idle."""
-        return self._get(self._links * _LINK_WORDS + self._edges[edge])
+    def set_busy_until(self, node: str, instant_s: float) -> None:
+        """Publish when an edge or a device will have finished all the work it holds now (monotonic clock)."""
+        self._put(self._busy[node], instant_s)
+
+    def busy_until(self, node: str) -> float:
+        """When an edge or a device will have finished all the work it holds now (monotonic clock); past: idle."""
+        return self._get(self._busy[node])
+
+    def set_unsent(self, device: str, edge: str, unsent_bytes: int | None) -> None:
+        """Publish what a device has handed to its socket to an edge and is not acknowledged; None: not connected."""
+        self._put(self._unsent[device, edge], -1.0 if unsent_bytes is None else unsent_bytes)
+
+    def unsent(self, device: str, edge: str) -> int | None:
+        """What a device last told of its connection to an edge: bytes not acknowledged; None: not connected."""
+        unsent_bytes = self._get(self._unsent[device, edge])
+        return None if unsent_bytes < 0 else int(unsent_bytes)
 
     def _put(self, word: int, value: float) -> None:
         _WORD.pack_into(self._map, word * _WORD.size, value)

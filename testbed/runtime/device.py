@@ -15,12 +15,14 @@ from testbed.jobs.job import Job
 from testbed.jobs.ledger import LedgerRow, Outcome
 from testbed.jobs.observation import EdgeView, Observation
 from testbed.jobs.profile import Profile
+from testbed.jobs.slot import DecidedBy
 from testbed.offloading.policy import Policy
 from testbed.runtime import paths, power
 from testbed.runtime.alarm import Alarm
 from testbed.runtime.board import Board
 from testbed.runtime.compute import NodeCompute
 from testbed.runtime.connection import Answer, ConnectionLostError, EdgeConnection
+from testbed.runtime.decider import Assigned
 from testbed.runtime.executor import Executor
 from testbed.runtime.wire import Request, frame
 
@@ -52,6 +54,7 @@ class _Progress(msgspec.Struct):
 
     dispatch_ms: float | None = None  # lateness
     decision: Decision | None = None
+    decided_by: DecidedBy | None = None
     payload_bytes: int = 0
     wire_bytes: int = 0
     attempts: int = 0
@@ -75,7 +78,9 @@ class Device:
         policy_name: str,
         profile: Profile,
         account: Callable[[LedgerRow], None],
+        assigned: Assigned | None = None,
     ) -> None:
+        """`assigned` is what is decided by slots; then `policy` decides where nothing was."""
         self._name, self._alarm, self._board, self._compute, self._flops_per_s = (
             name,
             alarm,
@@ -85,7 +90,8 @@ class Device:
         )
         self._edges, self._labels, self._profile = edges, labels, profile
         self._policy, self._policy_name, self._account = policy, policy_name, account
-        self._executor = Executor()
+        self._assigned = assigned
+        self._executor = Executor(lambda instant_s: board.set_busy_until(name, instant_s))
         self._on = True
         self._open_jobs: dict[asyncio.Task[LedgerRow], _Progress] = {}
 
@@ -130,6 +136,12 @@ class Device:
             switch.cancel()
             ending.set_result(end_reason)
             await asyncio.gather(*tasks)
+
+    def tell(self) -> None:
+        """Publish how the connections stand, for who decides for all devices."""
+        for name, edge in self._edges.items():
+            unsent_bytes = edge.connection.unsent_bytes if edge.connection.connected else None
+            self._board.set_unsent(self._name, name, unsent_bytes)
 
     async def _switch_off(self) -> None:
         self._on = False
@@ -179,7 +191,7 @@ class Device:
             raise StoppedError(self._off)
         dispatched_s = time.monotonic()
         progress.dispatch_ms = (dispatched_s - arrival_s) * 1e3
-        decision = progress.decision = self._policy.decide(self._observation(job, dispatched_s - start_s))
+        decision = progress.decision = await self._decide(job, start_s, progress)
         option, decided_s = decision.option, time.monotonic()
         offloaded = option.kind is not Kind.LOCAL
 
@@ -215,6 +227,13 @@ class Device:
             "downlink": answer.answered_s - reply.done_s,
         }
         return self._answered(job, progress, decision, stages_s, reply.predicted)
+
+    async def _decide(self, job: Job, start_s: float, progress: _Progress) -> Decision:
+        if self._assigned is not None:
+            progress.decided_by, decision = await self._assigned.decision(start_s)
+            if decision is not None:
+                return decision
+        return self._policy.decide(self._observation(job, time.monotonic() - start_s))
 
     async def _offload(
         self, job: Job, decision: Decision, payload: bytes, progress: _Progress, arrival_s: float
@@ -271,6 +290,7 @@ class Device:
             label=self._labels[job.image],
             predicted=predicted,
             attempts=max(1, progress.attempts),
+            decided_by=progress.decided_by,
         )
 
     def _unanswered(self, job: Job, progress: _Progress, reason: str) -> LedgerRow:
@@ -286,4 +306,5 @@ class Device:
             wire_bytes=progress.wire_bytes,
             label=self._labels[job.image],
             attempts=progress.attempts,
+            decided_by=progress.decided_by,
         )

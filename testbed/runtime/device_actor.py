@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 from pathlib import Path
 
@@ -14,18 +15,20 @@ from testbed.jobs.ledger import LedgerRow
 from testbed.jobs.profile import Profile
 from testbed.network.addressing import addressing
 from testbed.network.limits import enter_limits
-from testbed.offloading.policy import make_policy
+from testbed.offloading.policy import Policy, make_policy
 from testbed.runtime import paths
 from testbed.runtime.alarm import Alarm
 from testbed.runtime.board import Board
 from testbed.runtime.compute import NodeCompute, RunInputs, make_compute
 from testbed.runtime.connection import EdgeConnection
+from testbed.runtime.decider import Assigned, SlotClock
 from testbed.runtime.device import Device, EdgeLink
 from testbed.runtime.run_spec import NodeAddress, RunSpec
 from testbed.runtime.tally import Tally
 from testbed.runtime.user_modules import make_importable
 
 DRAINED = "unanswered when draining ended"
+_TELL_AHEAD_S = 0.003
 
 
 class DeviceActor:
@@ -45,6 +48,7 @@ class DeviceActor:
         self._tallies: list[Tally] = []
         self._rows: list[LedgerRow] = []
         self._running: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
 
     async def pid(self) -> int:
         """This process."""
@@ -62,7 +66,7 @@ class DeviceActor:
         self._tallies = []
         inputs = RunInputs.of(run)
         make_importable(run.search_path)
-        policy = make_policy(run.policy, run.options, run.seed, estimate_error=run.estimate_error)
+        policy = _policy(run)
         for name in self._names:
             compute = make_compute(self._topology.devices[name].compute, run.profile, self._alarm, inputs)
             self._computes.append(compute)
@@ -78,12 +82,15 @@ class DeviceActor:
                 policy_name=run.policy,
                 profile=run.profile,
                 account=self._rows.append,
+                assigned=self._assigned(name, run, self._alarm),
             )
         await asyncio.gather(*(device.open() for device in self._devices.values()))
 
     async def start(self, start_s: float) -> None:
         """Let the run begin at an instant of the monotonic clock; returns at once."""
         self._running = asyncio.create_task(self._issue(start_s))
+        if self._run and self._run.slots:
+            self._telling = asyncio.create_task(self._tell(SlotClock(start_s, self._run.slots.slot_s)))
 
     async def collect(self) -> bytes:
         """The rows since the last call, and whether they were the last: msgpack of `(rows, finished)`."""
@@ -94,6 +101,10 @@ class DeviceActor:
 
     async def finish(self) -> bytes:
         """End the run, whatever is still open: msgpack of the rows not yet collected and the pacing overruns."""
+        if self._telling:
+            self._telling.cancel()
+            await asyncio.gather(self._telling, return_exceptions=True)
+            self._telling = None
         if self._running:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
@@ -125,6 +136,19 @@ class DeviceActor:
             *(self._devices[name].run(jobs[name], start_s, end_s, DRAINED, events[name]) for name in self._names)
         )
 
+    async def _tell(self, clock: SlotClock) -> None:
+        """Publish before each slot how the devices stand, a little before it is decided."""
+        assert self._alarm is not None
+        for slot in itertools.count():
+            await self._alarm.until(clock.begins_s(slot) - clock.ahead_s - _TELL_AHEAD_S)
+            for device in self._devices.values():
+                device.tell()
+
+    def _assigned(self, device: str, run: RunSpec, alarm: Alarm) -> Assigned | None:
+        if run.slots is None:
+            return None
+        return Assigned(self._board.slots, device, run.profile, run.slots.slot_s, alarm)
+
     def _edges(self, device: str, run: RunSpec) -> dict[str, EdgeLink]:
         links = {}
         for edge, resolved in self._topology.edges.items():
@@ -140,6 +164,14 @@ class DeviceActor:
                 )
                 links[edge] = EdgeLink(connection, way, _pace(resolved.compute, run.profile))
         return links
+
+
+def _policy(run: RunSpec) -> Policy:
+    """What decides jobs here; where slots are decided, greedy, for when they are not."""
+    if run.slots is None:
+        return make_policy(run.policy, run.options, run.seed, estimate_error=run.estimate_error)
+    considered = {name: value for name, value in run.options.items() if name == "encodings"}
+    return make_policy("greedy", considered, run.seed, estimate_error=run.estimate_error)
 
 
 def _pace(compute: Compute, profile: Profile) -> float:

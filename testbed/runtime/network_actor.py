@@ -66,7 +66,7 @@ class NetworkActor:
         self._publish()
         return None
 
-    def play(self, start_s: float, events: bytes, seed: int, edges: dict[str, int]) -> None:
+    def play(self, start_s: float, events: bytes, seed: int, edges: dict[str, int], slot_s: float | None) -> None:
         """Begin to play a run's channels and events from `start_s` on (monotonic clock).
 
         The links as they are now are what a `restore` goes back to, and what `rewind` puts back.
@@ -76,10 +76,11 @@ class NetworkActor:
             events: msgpack, a list of events.
             seed: of the channels.
             edges: the processes of the edges, for kills.
+            slot_s: in a run that is decided by slots, their length.
         """
         self.rewind()
         decoded = msgspec.msgpack.decode(events, type=list[Event])
-        self._playing = Playing(self._network, self._board, round(start_s * 1e9), decoded, seed, edges)
+        self._playing = Playing(self._network, self._board, round(start_s * 1e9), decoded, seed, edges, slot_s)
 
     def collect(self) -> bytes:
         """The links as set since the last call; msgpack of `LinkRows`."""

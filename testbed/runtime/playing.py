@@ -11,14 +11,18 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from testbed.documents.resolved import Event, KillEvent
+from testbed.documents.resolved import Event, KillEvent, ResolvedTopology
+from testbed.jobs.slot import DecidedBy, decided_by
+from testbed.network.allotment import Allotment, Allotted, Direction
 from testbed.network.build import EmulatedNetwork
 from testbed.network.event_log import EventLog, Happened
 from testbed.network.links import AppliedChange
 from testbed.network.player import Player
 from testbed.network.record import LinkRows
 from testbed.network.timeline import Timeline
+from testbed.runtime import paths
 from testbed.runtime.board import Board
+from testbed.runtime.slot_board import Posting
 
 
 class Played(msgspec.Struct):
@@ -40,16 +44,19 @@ class Playing:
         events: Iterable[Event],
         seed: int,
         edges: Mapping[str, int],
+        slot_s: float | None = None,
     ) -> None:
         """Begins to play.
 
         Args:
             network: its links as they are now are what channels and events change, and what is put back.
-            board: told of each change some 10 ms after it was applied.
+            board: told of each change some 10 ms after it was applied, as if nothing were allotted of the links.
             start_ns: the run's start, on the monotonic clock.
             events: in any order.
             seed: of the channels.
             edges: the processes of the edges, for kills.
+            slot_s: in a run that is decided by slots, their length: links are given the rates that the board's slots
+                allot them.
         """
         found = network.links()
         events = tuple(events)
@@ -62,7 +69,9 @@ class Playing:
         self._stopping = threading.Event()
         kills = sorted((event for event in events if isinstance(event, KillEvent)), key=lambda event: event.at_s)
         self._killer = threading.Thread(target=self._kill, args=(kills,), daemon=True)
-        self._player = Player(network, Timeline(network.topology, found, events, seed).changes(start_ns), self._told)
+        changes = Timeline(network.topology, found, events, seed).changes(start_ns)
+        allotted = _Allotting(network.topology, board, start_ns, round(slot_s * 1e9)).fresh if slot_s else None
+        self._player = Player(network, changes, self._told, allotted)
         self._killer.start()
 
     def take_rows(self) -> LinkRows:
@@ -80,10 +89,10 @@ class Playing:
 
     def _told(self, changes: list[AppliedChange]) -> None:
         with self._lock:
-            for (at_ns, link, direction, parameters), applied_ns in changes:
+            for (at_ns, link, direction, parameters, whole), applied_ns in changes:
                 asked_ns, t_s = at_ns - self._start_ns, (applied_ns - self._start_ns) / 1e9
                 self._rows.add(asked_ns / 1e9, t_s, link, direction, parameters)
-                self._board.set_link(link, direction, parameters)
+                self._board.set_link(link, direction, whole or parameters)
                 self._log.applied(asked_ns, link, t_s)
 
     def _kill(self, kills: list[KillEvent]) -> None:
@@ -96,3 +105,44 @@ class Playing:
 
     def _now_s(self) -> float:
         return (time.monotonic_ns() - self._start_ns) / 1e9
+
+
+class _Allotting:
+    """What the board's slots allot of the links: news of it, when there is any."""
+
+    def __init__(self, topology: ResolvedTopology, board: Board, start_ns: int, slot_ns: int) -> None:
+        self._topology, self._slots, self._start_ns, self._slot_ns = topology, board.slots, start_ns, slot_ns
+        self._told: int | None = None
+        self._given_up: int | None = None
+        self._first_links: dict[tuple[str, str], Direction | None] = {}
+
+    def fresh(self) -> Allotted | None:
+        """What was allotted since the last call, from its slot's beginning on; nothing of any link once devices have
+        given up the last decision."""
+        newest, now_ns = self._slots.newest_slot(), time.monotonic_ns()
+        if newest is None or newest == self._given_up:
+            return None
+        if newest != self._told and (found := self._slots.newest()):
+            self._told, postings = found
+            return Allotted(max(now_ns, self._start_ns + self._told * self._slot_ns), self._directions(postings))
+        slot = (now_ns - self._start_ns) // self._slot_ns
+        if newest <= slot and decided_by(newest, slot) is DecidedBy.GREEDY:
+            self._given_up = newest
+            return Allotted(now_ns, {})
+        return None
+
+    def _directions(self, postings: Mapping[str, Posting]) -> dict[Direction, Allotment]:
+        """The devices' links on their ways to their edges, but for those that are given all that they have."""
+        found = {}
+        for device, one in postings.items():
+            if one.edge is not None and one.share < 1 and (direction := self._first_link(device, one.edge)):
+                found[direction] = Allotment(one.share, one.limit_bps)
+        return found
+
+    def _first_link(self, device: str, edge: str) -> Direction | None:
+        if (device, edge) not in self._first_links:
+            way = paths.path(self._topology, device, edge)
+            link = self._topology.links[way[0].link] if way else None
+            direction = ((link.a, link.b), int(way[0].direction == "down")) if way and link else None
+            self._first_links[device, edge] = direction
+        return self._first_links[device, edge]

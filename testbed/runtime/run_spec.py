@@ -18,6 +18,13 @@ class NodeAddress(msgspec.Struct, frozen=True):
     address: str
 
 
+class SlotSpec(msgspec.Struct, frozen=True):
+    """What a run that is decided by slots knows beside others."""
+
+    slot_s: float
+    deadline_s: float  # of every job
+
+
 class RunSpec(msgspec.Struct, frozen=True):
     """One run under one policy, with every job drawn."""
 
@@ -37,6 +44,7 @@ class RunSpec(msgspec.Struct, frozen=True):
     drain_s: float  # from the run's start: what is unanswered then has failed
     node_events: tuple[StopEvent | StartEvent, ...] = ()  # by time: each node knows beforehand when it goes off and on
     runtime: RuntimeName = "onnx"  # what computes the network
+    slots: SlotSpec | None = None  # of a policy that decides slots
 
     def encode(self) -> bytes:
         """As bytes, for between processes."""

@@ -16,6 +16,7 @@ from testbed.documents.workload import Workload, is_class
 from testbed.jobs.job import Job
 from testbed.jobs.profile import Profile
 from testbed.offloading.policy import check_profile, make_policy
+from testbed.offloading.slot_policy import check_slot_profile, decides_slots, make_slot_policy
 from testbed.runtime import payload_store
 from testbed.runtime.user_modules import make_importable, search_path
 from testbed.workload.arrivals import draw_jobs
@@ -76,4 +77,7 @@ def check_policies(policies: tuple[PolicySpec, ...], profile: Profile, seed: int
         PolicyError: with what is allowed.
     """
     for spec in policies:
-        check_profile(make_policy(spec.name, spec.options, seed), profile)
+        if decides_slots(spec.name):
+            check_slot_profile(make_slot_policy(spec.name, spec.options, seed), profile)
+        else:
+            check_profile(make_policy(spec.name, spec.options, seed), profile)

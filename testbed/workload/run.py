@@ -13,13 +13,16 @@ from testbed.documents.resolved import CutEvent, Event, PolicySpec, StartEvent, 
 from testbed.documents.workload import Workload
 from testbed.jobs import ledger
 from testbed.jobs.ledger import LedgerRow, Outcome
+from testbed.jobs.slot import SlotRow
 from testbed.network.certify import CertificateEntry
 from testbed.network.counters import Carried, Direction
+from testbed.offloading.slot_policy import decides_slots
+from testbed.reporting.slots import slot_faults, summarise_slots
 from testbed.reporting.stored_run import StoredRun
 from testbed.reporting.summary import Summary, summarise
-from testbed.reporting.verdict import INVALID, few, link_faults
+from testbed.reporting.verdict import INVALID, few, link_faults, verdict
 from testbed.runtime.assembly import Assembly, AssemblyError, Ending
-from testbed.runtime.run_spec import RunSpec
+from testbed.runtime.run_spec import RunSpec, SlotSpec
 from testbed.runtime.user_modules import search_path
 from testbed.workload.byte_proof import LinkBytes, faults, prove
 from testbed.workload.inputs import Inputs
@@ -73,9 +76,11 @@ def run(
     book = _Book(inputs, policy.name, stored)
     fault: BaseException | None = None
     carried: dict[Direction, Carried] = {}
+    slots: list[SlotRow] = []
+    spec = _spec(assembly, workload, events, policy, seed, inputs)
     try:
         carried = assembly.carried()
-        assembly.prepare(_spec(assembly, workload, events, policy, seed, inputs))
+        assembly.prepare(spec)
         start_s = assembly.start(events, seed, LEAD_S)
         finished = False
         while not finished:
@@ -83,6 +88,7 @@ def run(
             rows, finished = assembly.collect()
             book.add(rows)
             stored.append_links(assembly.collect_links())
+            slots += _stored(assembly.collect_slots(), stored)
             watch(Standing(time.monotonic() - start_s, workload.duration_s, len(inputs.jobs), book.ended))
     except (KeyboardInterrupt, AssemblyError) as error:
         fault = error
@@ -90,6 +96,7 @@ def run(
     book.add(ending.rows)
     book.close(assembly, fault)
     stored.append_links(ending.links)
+    slots += _stored(ending.slots, stored)
     certificate = Certificate(before)
     if fault is None:
         try:
@@ -99,6 +106,10 @@ def run(
         except AssemblyError as error:
             fault = error
     summary = _summary(workload, policy, book.rows, inputs, events, ending, certificate, fault)
+    if spec.slots:
+        figures = summarise_slots(slots, book.rows, spec.slots.slot_s, workload.duration_s)
+        reasons = (*summary.reasons, *slot_faults(slots))
+        summary = msgspec.structs.replace(summary, slots=figures, reasons=reasons, verdict=verdict(reasons))
     ended = {**manifest, "events": msgspec.to_builtins(ending.events), "overruns": ending.overruns}
     stored.finish(ended, certificate, summary)
     if fault is not None:
@@ -146,6 +157,11 @@ class _Book:
         )
 
 
+def _stored(slots: list[SlotRow], stored: StoredRun) -> list[SlotRow]:
+    stored.append_slots(slots)
+    return slots
+
+
 def _spec(
     assembly: Assembly, workload: Workload, events: Events, policy: PolicySpec, seed: int, inputs: Inputs
 ) -> RunSpec:
@@ -166,8 +182,13 @@ def _spec(
         seed=seed,
         jobs=inputs.jobs,
         drain_s=last_arrival_s + workload.deadline_s,
+        slots=_slots(workload, policy),
         node_events=tuple(event for event in events if isinstance(event, StopEvent | StartEvent)),
     )
+
+
+def _slots(workload: Workload, policy: PolicySpec) -> SlotSpec | None:
+    return SlotSpec(workload.offloading.slot_s, workload.deadline_s) if decides_slots(policy.name) else None
 
 
 def _summary(

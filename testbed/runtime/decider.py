@@ -1,0 +1,176 @@
+"""Deciding by slots: when a slot is looked at and decided, what is seen of the network, and what devices make of it.
+
+Slot k begins at start + k * length on the run's clock, whatever became of those before. It is decided a little ahead,
+so that its decision is there when its jobs arrive: what the decider sees is older by that, and no job waits for it.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from testbed.documents.resolved import LinkParameters, ResolvedTopology
+from testbed.jobs.decision import Decision
+from testbed.jobs.observation import EdgeView
+from testbed.jobs.profile import Profile
+from testbed.jobs.slot import ON_TIME_MS, DecidedBy, SlotRow, decided_by
+from testbed.offloading.slots import Assignment, DeviceView, SlotObservation, SlotPolicy
+from testbed.runtime import paths
+from testbed.runtime.alarm import Alarm
+from testbed.runtime.board import Board
+from testbed.runtime.paths import Hop
+from testbed.runtime.slot_board import Posting, SlotBoard
+
+AHEAD_S = 0.01
+"""So long before a slot begins it is decided; no more than a quarter of a slot."""
+
+_ASK_AGAIN_S = 0.0005
+
+
+class SlotClock(NamedTuple):
+    """When slots begin."""
+
+    start_s: float  # of the run, monotonic clock
+    slot_s: float
+
+    def begins_s(self, slot: int) -> float:
+        """When a slot begins (monotonic clock)."""
+        return self.start_s + slot * self.slot_s
+
+    def slot_at(self, instant_s: float) -> int:
+        """The slot of an instant of the monotonic clock."""
+        return math.floor((instant_s - self.start_s) / self.slot_s)
+
+    @property
+    def ahead_s(self) -> float:
+        """How long before its beginning a slot is decided."""
+        return min(AHEAD_S, self.slot_s / 4)
+
+
+def decide_slots(
+    clock: SlotClock,
+    observe: Callable[[int], SlotObservation],
+    policy: SlotPolicy,
+    post: Callable[[int, dict[str, Assignment]], None],
+    account: Callable[[SlotRow], None],
+    stopping: threading.Event,
+) -> None:
+    """Decide slot after slot until told to stop. Slots that began while one was decided are left out; one that the
+    policy cannot decide is accounted for with the reason."""
+    slot = 0
+    while not stopping.wait(max(0.0, clock.begins_s(slot) - clock.ahead_s - time.monotonic())):
+        account(_decide(slot, clock, observe, policy, post))
+        slot = max(slot, clock.slot_at(time.monotonic())) + 1
+
+
+def _decide(
+    slot: int,
+    clock: SlotClock,
+    observe: Callable[[int], SlotObservation],
+    policy: SlotPolicy,
+    post: Callable[[int, dict[str, Assignment]], None],
+) -> SlotRow:
+    late_ms, error = None, None
+    looked_s = seen_s = time.monotonic()
+    try:
+        observation = observe(slot)
+        seen_s = time.monotonic()
+        assignments = policy.decide_slot(observation)
+        decided_s = time.monotonic()
+        post(slot, assignments)
+        late_ms = (time.monotonic() - clock.begins_s(slot)) * 1e3
+    except Exception as fault:  # a user's policy may raise anything; the run goes on
+        decided_s = time.monotonic()
+        error = str(fault) or type(fault).__name__
+    return SlotRow(slot, slot * clock.slot_s, (seen_s - looked_s) * 1e3, (decided_s - seen_s) * 1e3, late_ms, error)
+
+
+class _Way(NamedTuple):
+    up: tuple[Hop, ...]
+    down: tuple[Hop, ...]
+    flops_per_s: float  # the edge's
+
+
+class Outlook:
+    """What the board tells of all devices and edges, as policies see it."""
+
+    def __init__(
+        self, topology: ResolvedTopology, board: Board, profile: Profile, clock: SlotClock, deadline_s: float
+    ) -> None:
+        self._board, self._profile, self._clock, self._deadline_s = board, profile, clock, deadline_s
+        self._paces = {
+            name: node.compute.flops_per_s or profile.reference_flops_per_s
+            for name, node in (topology.devices | topology.edges).items()
+        }
+        self._ways: dict[str, dict[str, _Way]] = {device: {} for device in topology.devices}
+        for device, ways in self._ways.items():
+            for edge in topology.edges:
+                if way := paths.path(topology, device, edge):
+                    ways[edge] = _Way(way, paths.reverse(way), self._paces[edge])
+
+    def observe(self, slot: int) -> SlotObservation:
+        """All as it is now, backlogs as they will be when the slot begins."""
+        begins_s = self._clock.begins_s(slot)
+        links: dict[Hop, LinkParameters] = {}
+        busy_s = {name: max(0.0, self._board.busy_until(name) - begins_s) for name in self._paces}
+        devices = {}
+        for device, ways in self._ways.items():
+            edges = {}
+            for edge, way in ways.items():
+                unsent = self._board.unsent(device, edge)
+                if unsent is not None:
+                    edges[edge] = EdgeView(
+                        paths.view([self._link(hop, links) for hop in way.up]),
+                        paths.view([self._link(hop, links) for hop in way.down]),
+                        busy_s[edge],
+                        way.flops_per_s,
+                        unsent,
+                    )
+            devices[device] = DeviceView(self._deadline_s, busy_s[device], self._paces[device], edges)
+        return SlotObservation(slot * self._clock.slot_s, self._clock.slot_s, devices, self._profile)
+
+    def _link(self, hop: Hop, seen: dict[Hop, LinkParameters]) -> LinkParameters:
+        """A link's values, read once for all devices."""
+        if hop not in seen:
+            seen[hop] = self._board.link(hop)
+        return seen[hop]
+
+    def postings(self, assignments: Mapping[str, Assignment]) -> dict[str, Posting]:
+        """Assignments as the board holds them."""
+        places = {row.option: place for place, row in enumerate(self._profile.rows)}
+        found = {}
+        for device, ways in self._ways.items():
+            decision, limit_bps = assignments[device].decision, math.inf
+            if decision.edge is not None:
+                first, *rest = ways[decision.edge].up
+                limit_bps = min(self._board.air_bps(first), *(self._board.link(hop).bandwidth_bps for hop in rest))
+            share = assignments[device].uplink_share
+            found[device] = Posting(places[decision.option], decision.edge, share, limit_bps)
+        return found
+
+
+class Assigned:
+    """What was decided for one device's jobs, as they arrive."""
+
+    def __init__(self, slots: SlotBoard, device: str, profile: Profile, slot_s: float, alarm: Alarm) -> None:
+        self._slots, self._device, self._slot_s, self._alarm = slots, device, slot_s, alarm
+        self._options = [row.option for row in profile.rows]
+
+    async def decision(self, start_s: float) -> tuple[DecidedBy, Decision | None]:
+        """What is to be done with a job that arrives now, and by what it was decided; nothing if greedy is to.
+
+        Where the decider was on time in the slot before, it is waited for a little into this one.
+        """
+        clock = SlotClock(start_s, self._slot_s)
+        slot = clock.slot_at(time.monotonic())
+        found = self._slots.posted(self._device, slot)
+        while (found[0] if found else -1) == slot - 1 and time.monotonic() < clock.begins_s(slot) + ON_TIME_MS / 1e3:
+            await self._alarm.until(time.monotonic() + _ASK_AGAIN_S)
+            found = self._slots.posted(self._device, slot)
+        by = decided_by(found[0] if found else None, slot)
+        if found is None or by is DecidedBy.GREEDY:
+            return by, None
+        return by, Decision(self._options[found[1].option], found[1].edge)

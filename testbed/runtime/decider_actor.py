@@ -1,0 +1,74 @@
+"""The process that decides slots, for one run. A plain class; Ray wraps it, and calls it from two threads at once."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+from pathlib import Path
+
+import msgspec
+
+from testbed.documents.resolved import ResolvedTopology
+from testbed.jobs.slot import SlotRow
+from testbed.offloading.slot_policy import make_slot_policy
+from testbed.offloading.slots import Assignment
+from testbed.runtime.board import Board
+from testbed.runtime.decider import Outlook, SlotClock, decide_slots
+from testbed.runtime.run_spec import RunSpec
+from testbed.runtime.user_modules import make_importable
+
+
+class DeciderActor:
+    """A policy that decides once a slot for all devices, in a thread of its own: it may take as long as it will."""
+
+    def __init__(self, topology: bytes, board: str, spec: bytes) -> None:
+        """Makes the policy.
+
+        Raises:
+            PolicyError: it cannot be made.
+        """
+        self._topology = msgspec.msgpack.decode(topology, type=ResolvedTopology)
+        self._board = Board(Path(board), self._topology)
+        self._board.slots.clear()
+        self._run = RunSpec.decode(spec)
+        make_importable(self._run.search_path)
+        run = self._run
+        self._policy = make_slot_policy(run.policy, run.options, run.seed, estimate_error=run.estimate_error)
+        self._rows: list[SlotRow] = []
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def pid(self) -> int:
+        """This process."""
+        return os.getpid()
+
+    def start(self, start_s: float) -> None:
+        """Let the run begin at an instant of the monotonic clock; returns at once."""
+        slots = self._run.slots
+        assert slots is not None
+        clock = SlotClock(start_s, slots.slot_s)
+        outlook = Outlook(self._topology, self._board, self._run.profile, clock, slots.deadline_s)
+
+        def post(slot: int, assignments: dict[str, Assignment]) -> None:
+            self._board.slots.post(slot, outlook.postings(assignments))
+
+        arguments = (clock, outlook.observe, self._policy, post, self._rows.append, self._stopping)
+        gc.collect()
+        gc.freeze()  # what stays for the run need not be gone through again between slots
+        self._thread = threading.Thread(target=decide_slots, args=arguments, daemon=True)
+        self._thread.start()
+
+    def collect(self) -> bytes:
+        """The slots since the last call; msgpack, a list of rows."""
+        count = len(self._rows)
+        rows = msgspec.msgpack.encode(self._rows[:count])
+        del self._rows[:count]
+        return rows
+
+    def finish(self, wait_s: float = 1.0) -> bytes:
+        """Decide no more; the slots not yet collected. One that is being decided is waited for so long, no longer."""
+        self._stopping.set()
+        if self._thread:
+            self._thread.join(wait_s)
+        return self.collect()
