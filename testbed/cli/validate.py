@@ -15,9 +15,31 @@ if TYPE_CHECKING:
 
 
 def validate(
-    files: Annotated[list[Path], typer.Argument(help="Topologies and workloads, in any order.", show_default=False)],
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Topologies and workloads, in any order.", show_default=False)
+    ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            help="Try a policy out: package.module:Class, or with options as in a workload, {name: ..., ...}.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Check topology and workload files; with one topology among them, the workloads are checked against it too."""
+    """Check topology and workload files, workloads against the topology if there is one; or try a policy out."""
+    from testbed.cli.errors import WrongInputError
+
+    if not files and policy is None:
+        raise WrongInputError("name files to check, or a policy with --policy")
+    if policy is not None:
+        from testbed.cli.policies import try_out
+
+        try_out(policy)
+    if files:
+        _validate(files)
+
+
+def _validate(files: list[Path]) -> None:
     from testbed.documents.errors import DocumentErrors
     from testbed.documents.loading import kind_of, parse_topology, parse_workload
     from testbed.documents.located import read_source

@@ -233,6 +233,11 @@ class Offloading(Model):
         description="How often a policy that decides for all devices at once does so, such as 100 ms.",
     )
 
+    @property
+    def policies(self) -> tuple[PolicySpec, ...]:
+        """The policies, each with its options."""
+        return _specs(self.policy)
+
     @field_validator("policy")
     @classmethod
     def _each_once(cls, policy: Any) -> Any:
@@ -326,4 +331,4 @@ class Workload(Model):
     @property
     def policies(self) -> tuple[PolicySpec, ...]:
         """The policies to run, each with its options."""
-        return _specs(self.offloading.policy)
+        return self.offloading.policies

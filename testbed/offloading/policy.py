@@ -10,7 +10,7 @@ import msgspec
 from testbed.jobs.decision import Decision, Kind
 from testbed.jobs.observation import Observation
 from testbed.jobs.profile import Profile
-from testbed.offloading.errors import NoEdge, PolicyError
+from testbed.offloading.errors import NoEdge, NotPossible, OutOfReach, PolicyError
 from testbed.offloading.estimate import perturbed
 from testbed.offloading.greedy import Greedy
 from testbed.offloading.making import check_encodings, constructed, imported, without_encodings
@@ -90,14 +90,14 @@ class _Checked:
     def decide(self, observation: Observation) -> Decision:
         decision: object = self.policy.decide(observation)
         if not isinstance(decision, Decision):
-            raise PolicyError(f"policy '{self.name}' decided {decision!r}, which is not a testbed Decision")
+            raise NotPossible(f"policy '{self.name}' decided {decision!r}, which is not a testbed Decision")
         if decision.option not in observation.profile.by_option:
-            raise PolicyError(f"policy '{self.name}' decided '{decision.option}', which the profile does not have")
+            raise NotPossible(f"policy '{self.name}' decided '{decision.option}', which the profile does not have")
         if decision.option.kind is Kind.LOCAL:
             if decision.edge is not None:
-                raise PolicyError(f"policy '{self.name}' decided local with an edge, {decision.edge!r}")
+                raise NotPossible(f"policy '{self.name}' decided local with an edge, {decision.edge!r}")
         elif decision.edge not in observation.edges:
-            raise NoEdge(f"policy '{self.name}' decided {decision.edge!r}, which cannot be reached now")
+            raise OutOfReach(f"policy '{self.name}' decided {decision.edge!r}, which cannot be reached now")
         return decision
 
 

@@ -8,13 +8,14 @@ import msgspec
 
 from testbed.jobs.decision import Kind
 from testbed.jobs.profile import Profile
-from testbed.offloading.errors import PolicyError
+from testbed.offloading.errors import NotPossible, PolicyError
 from testbed.offloading.estimate import perturbed_slot
 from testbed.offloading.making import check_encodings, constructed, imported, without_encodings
 from testbed.offloading.slots import Assignment, DeviceView, SlotObservation, SlotPolicy
 
 BY_SLOT: dict[str, Callable[..., SlotPolicy]] = {}
-"""The policies that come with the testbed and decide once a slot, by the names that workload files use."""
+"""The policies that come with the testbed and decide once a slot, by the names that workload files use. They are called
+with their options."""
 
 
 def decides_slots(name: str) -> bool:
@@ -69,7 +70,8 @@ class CheckedSlots:
         """The policy's assignments.
 
         Raises:
-            PolicyError: the policy cannot decide, or decided what cannot be done.
+            PolicyError: the policy cannot decide.
+            NotPossible: it decided what cannot be done.
         """
         if observation.profile is not self._whole:
             self._whole, self._considered = observation.profile, observation.profile.considered(self.encodings)
@@ -78,14 +80,14 @@ class CheckedSlots:
             seen = perturbed_slot(seen, self.estimate_error, self.seed)
         decided: object = self.policy.decide_slot(seen)
         if not isinstance(decided, dict):
-            raise PolicyError(f"policy '{self.name}' decided {_shown(decided)}, which is not a dict of Assignments")
+            raise NotPossible(f"policy '{self.name}' decided {_shown(decided)}, which is not a dict of Assignments")
         if absent := sorted(observation.devices.keys() - decided.keys()):
-            raise PolicyError(f"policy '{self.name}' decided nothing for {_few(absent)}")
+            raise NotPossible(f"policy '{self.name}' decided nothing for {_few(absent)}")
         if unknown := sorted(map(str, decided.keys() - observation.devices.keys())):
-            raise PolicyError(f"policy '{self.name}' decided for {_few(unknown)}, which the slot does not have")
+            raise NotPossible(f"policy '{self.name}' decided for {_few(unknown)}, which the slot does not have")
         for device, view in observation.devices.items():
             if fault := _fault(decided[device], view, observation.profile):
-                raise PolicyError(f"policy '{self.name}' decided for {device} {fault}")
+                raise NotPossible(f"policy '{self.name}' decided for {device} {fault}")
         return decided
 
 
