@@ -46,9 +46,9 @@ class Menu:
         self.edges = tuple(edges)
         self.edge = np.array([edge for _, edge in entries], dtype=np.int64)
         self.accuracy = np.array([row.accuracy for row in self.rows])
-        self.payload_bits = np.array([8.0 * row.payload_mean for row in self.rows])
+        self.payload_bits = np.maximum([8.0 * row.payload_mean for row in self.rows], 1.0)  # so that shares are defined
         self.device_flops = np.array([row.head_flops + row.encode_flops for row in self.rows])
-        self.edge_flops = np.array([row.decode_flops + row.tail_flops for row in self.rows])
+        self.edge_flops = np.maximum([row.decode_flops + row.tail_flops for row in self.rows], 1.0)
         self.edge_flops[self.edge < 0] = 0.0
         self.whole_flops = max(row.head_flops + row.tail_flops for row in self.rows)
         self.photograph_bits = 8.0 * 3 * profile.input_px**2

@@ -140,7 +140,7 @@ def test_the_reward_is_the_mean_over_what_edges_may_give(profile: Profile) -> No
     choices = random_choices(mec.problem(slot), 8)
     drawn = [
         slot._replace(edge_flops_per_s=scenario.edge_flops_per_s * draw.uniform(scenario.available_min, 1, 1))
-        for _ in range(800)
+        for _ in range(300)
     ]
     scored = np.array([[mec.problem(one).scored(choice).reward.mean() for choice in choices] for one in drawn])
     # eight midpoints place a step of at most 1.93 (from accuracy to penalty) to a sixteenth, beside the drawing's error
@@ -220,3 +220,11 @@ def test_a_dead_channel_passes_nothing_in_time_and_breaks_nothing(profile: Profi
 def test_a_scenario_is_read_from_a_file_as_it_was_written() -> None:
     scenario = Scenario(devices=20, deadline_s=(0.08, 0.2))
     assert msgspec.json.decode(msgspec.json.encode(scenario), type=Scenario) == scenario
+
+
+def test_an_option_that_asks_nothing_of_the_edge_is_only_sent_there(profile: Profile) -> None:
+    jpeg = msgspec.structs.replace(profile.rows[2], decode_flops=0.0, tail_flops=0.0)
+    mec = Mec(Scenario(devices=2, edges=1), msgspec.structs.replace(profile, rows=(profile.rows[0], jpeg)))
+    problem = mec.problem(Slots(mec.scenario, 0)[0])
+    completion_s, _ = problem.completions(np.array([[1, 1], [1, 0]]))
+    assert np.isfinite(completion_s).all()
