@@ -70,7 +70,8 @@ class AllottedPlan:
             self._whole[change.link, change.direction] = change.whole or change.parameters
 
     def allot(self, allotted: Allotted) -> list[PlannedChange]:
-        """Allot anew: all that waits from now on, in the order of the instants, in place of what waited before."""
+        """Allot anew, from an instant on up to which all changes have been added: what waits from now on, in the order
+        of the instants, in place of what waited before."""
         before = [change for change in self._waiting if change.at_ns < allotted.at_ns]
         after = [change for change in self._waiting if change.at_ns >= allotted.at_ns]
         whole = self._whole | {(one.link, one.direction): one.whole or one.parameters for one in before}

@@ -68,10 +68,8 @@ class Player:
     def _play(self) -> None:
         self._network.schedule([])  # what the backend has to start for its first changes is started well before them
         horizon_ns = _HORIZON_NS if self._allotted is None else _ALLOTTING_HORIZON_NS
-        following = next(self._changes, None)
+        following, fresh = next(self._changes, None), None
         while (following or self._plan.waiting or self._allotted) and not self._stopping.is_set():
-            if self._allotted and (fresh := self._allotted()):
-                self._allot(fresh)
             until_ns = time.monotonic_ns() + horizon_ns
             batch = []
             while following and following.at_ns <= until_ns:
@@ -82,6 +80,10 @@ class Player:
                 self._network.schedule(self._plan.add(batch))
             self._told(self._network.applied())
             if self._allotted:
+                fresh = fresh or self._allotted()
+                if fresh and fresh.at_ns <= until_ns:  # all that changes until then is planned
+                    self._allot(fresh)
+                    fresh = None
                 self._stopping.wait(_ALLOTTING_S)
             elif self._plan.waiting:
                 self._stopping.wait(_TELL_S)

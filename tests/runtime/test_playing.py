@@ -30,6 +30,7 @@ from testbed.documents.resolved import (
 from testbed.runtime.board import Board
 from testbed.runtime.paths import Hop
 from testbed.runtime.playing import Playing
+from testbed.runtime.slot_board import Posting
 
 pytestmark = pytest.mark.root
 
@@ -114,3 +115,42 @@ def test_runs_of_one_seed_have_the_same_channel(staged: Callable, tmp_path: Path
     common = min(len(one), len(again), len(other))
     assert common > 10
     assert one[:common] == again[:common] != other[:common]
+
+
+def test_slots_give_links_shares_of_their_rates_until_they_are_given_up(staged: Callable, tmp_path: Path) -> None:
+    """dev1's link is changed by an event, dev2's fades every 20 ms: both keep a share, and the board tells neither."""
+    network = staged(TOPOLOGY).network
+    board = Board(tmp_path / "board", TOPOLOGY)
+    board.slots.clear()
+    slot_s, start_ns = 0.05, time.monotonic_ns() + 100_000_000
+    events = (LinkEvent(0.12, (LINKS[0],), LinkChange(8e6)),)
+    board.slots.post(0, {"dev1": Posting(0, "edge1", 0.5, 1e9), "dev2": Posting(0, "edge1", 0.25, 1e9)})
+    playing = Playing(network, board, start_ns, events, 1, {}, slot_s)
+    time.sleep(0.15)  # 0.05 s into the run
+    board.slots.post(4, {"dev1": Posting(0, None, 1.0, 1e9), "dev2": Posting(0, "edge1", 0.25, 3e6)})
+    time.sleep(0.65)  # 0.7 s into the run: slot 4 was given up at 0.5 s
+    played = playing.stop()
+    assert played.faults == [] and board.link(Hop(0, "up")).bandwidth_bps == 8e6
+    assert set(network.links().values()) == {(REST, REST)}
+    found = played.rows
+    rows = list(zip(found.a, found.direction, found.asked_s, found.bandwidth_bps, strict=True))
+
+    def rates(device: str, way: str = "up") -> list[tuple[float, float]]:
+        return [(round(asked_s, 3), rate) for a, direction, asked_s, rate in rows if (a, direction) == (device, way)]
+
+    assert rates("dev1") == [(0.0, 20e6), (0.0, 10e6), (0.12, 4e6), (0.2, 8e6)]
+    assert rates("edge1") == [(0.0, 20e6)] and rates("dev2", "down") == [(0.0, 20e6)]
+    alone = Playing(network, board, time.monotonic_ns(), (), 1, {})  # the same channel with nothing allotted of it
+    time.sleep(0.75)
+    found = alone.stop().rows
+    rows_alone = zip(found.a, found.direction, found.asked_s, found.bandwidth_bps, strict=True)
+    whole = {round(at_s, 3): rate for a, direction, at_s, rate in rows_alone if (a, direction) == ("dev2", "up")}
+    faded = [(at_s, rate) for at_s, rate in rates("dev2") if at_s in whole and at_s > 0]
+    assert len(faded) > 25
+    for at_s, rate in faded:
+        if at_s < 0.2:
+            assert rate == 0.25 * whole[at_s]
+        elif at_s < 0.5:
+            assert rate == 0.25 * min(whole[at_s], 3e6)
+        elif at_s > 0.52:
+            assert rate == whole[at_s]
