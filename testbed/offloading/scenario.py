@@ -18,7 +18,7 @@ Range = tuple[float, float]
 _LAYOUT, _SLOT = 0, 1  # streams of random numbers of their own
 
 
-class Scenario(msgspec.Struct, frozen=True):
+class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Devices, each with one job a slot, and edges in reach of all of them. Ranges are of uniform draws.
 
     Raises:
