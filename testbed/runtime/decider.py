@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from testbed.documents.resolved import LinkParameters, ResolvedTopology
+from testbed.documents.resolved import ResolvedTopology
 from testbed.jobs.decision import Decision
 from testbed.jobs.observation import EdgeView
 from testbed.jobs.profile import Profile
@@ -52,7 +52,7 @@ class SlotClock(NamedTuple):
 
 def decide_slots(
     clock: SlotClock,
-    observe: Callable[[int], SlotObservation],
+    observe: Callable[[int, float], SlotObservation],
     policy: SlotPolicy,
     post: Callable[[int, dict[str, Assignment]], None],
     account: Callable[[SlotRow], None],
@@ -69,14 +69,14 @@ def decide_slots(
 def _decide(
     slot: int,
     clock: SlotClock,
-    observe: Callable[[int], SlotObservation],
+    observe: Callable[[int, float], SlotObservation],
     policy: SlotPolicy,
     post: Callable[[int, dict[str, Assignment]], None],
 ) -> SlotRow:
     late_ms, error = None, None
     looked_s = seen_s = time.monotonic()
     try:
-        observation = observe(slot)
+        observation = observe(slot, clock.begins_s(slot))
         seen_s = time.monotonic()
         assignments = policy.decide_slot(observation)
         decided_s = time.monotonic()
@@ -89,8 +89,8 @@ def _decide(
 
 
 class _Way(NamedTuple):
-    up: tuple[Hop, ...]
-    down: tuple[Hop, ...]
+    up: tuple[int, ...]  # by their places among the hops of all ways
+    down: tuple[int, ...]
     flops_per_s: float  # the edge's
 
 
@@ -98,23 +98,28 @@ class Outlook:
     """What the board tells of all devices and edges, as policies see it."""
 
     def __init__(
-        self, topology: ResolvedTopology, board: Board, profile: Profile, clock: SlotClock, deadline_s: float
+        self, topology: ResolvedTopology, board: Board, profile: Profile, slot_s: float, deadline_s: float
     ) -> None:
-        self._board, self._profile, self._clock, self._deadline_s = board, profile, clock, deadline_s
+        self._board, self._profile, self._slot_s, self._deadline_s = board, profile, slot_s, deadline_s
+        self._places = {row.option: place for place, row in enumerate(profile.rows)}
         self._paces = {
             name: node.compute.flops_per_s or profile.reference_flops_per_s
             for name, node in (topology.devices | topology.edges).items()
         }
+        numbers: dict[Hop, int] = {}
         self._ways: dict[str, dict[str, _Way]] = {device: {} for device in topology.devices}
         for device, ways in self._ways.items():
             for edge in topology.edges:
                 if way := paths.path(topology, device, edge):
-                    ways[edge] = _Way(way, paths.reverse(way), self._paces[edge])
+                    for hop in (*way, *paths.reverse(way)):
+                        numbers.setdefault(hop, len(numbers))
+                    up, down = (tuple(numbers[hop] for hop in hops) for hops in (way, paths.reverse(way)))
+                    ways[edge] = _Way(up, down, self._paces[edge])
+        self._hops = list(numbers)
 
-    def observe(self, slot: int) -> SlotObservation:
-        """All as it is now, backlogs as they will be when the slot begins."""
-        begins_s = self._clock.begins_s(slot)
-        links: dict[Hop, LinkParameters] = {}
+    def observe(self, slot: int, begins_s: float) -> SlotObservation:
+        """All as it is now; backlogs as they will be when the slot begins (monotonic clock)."""
+        links = [self._board.link(hop) for hop in self._hops]
         busy_s = {name: max(0.0, self._board.busy_until(name) - begins_s) for name in self._paces}
         devices = {}
         for device, ways in self._ways.items():
@@ -122,33 +127,21 @@ class Outlook:
             for edge, way in ways.items():
                 unsent = self._board.unsent(device, edge)
                 if unsent is not None:
-                    edges[edge] = EdgeView(
-                        paths.view([self._link(hop, links) for hop in way.up]),
-                        paths.view([self._link(hop, links) for hop in way.down]),
-                        busy_s[edge],
-                        way.flops_per_s,
-                        unsent,
-                    )
+                    up, down = (paths.view([links[number] for number in one]) for one in (way.up, way.down))
+                    edges[edge] = EdgeView(up, down, busy_s[edge], way.flops_per_s, unsent)
             devices[device] = DeviceView(self._deadline_s, busy_s[device], self._paces[device], edges)
-        return SlotObservation(slot * self._clock.slot_s, self._clock.slot_s, devices, self._profile)
-
-    def _link(self, hop: Hop, seen: dict[Hop, LinkParameters]) -> LinkParameters:
-        """A link's values, read once for all devices."""
-        if hop not in seen:
-            seen[hop] = self._board.link(hop)
-        return seen[hop]
+        return SlotObservation(slot * self._slot_s, self._slot_s, devices, self._profile)
 
     def postings(self, assignments: Mapping[str, Assignment]) -> dict[str, Posting]:
         """Assignments as the board holds them."""
-        places = {row.option: place for place, row in enumerate(self._profile.rows)}
         found = {}
         for device, ways in self._ways.items():
-            decision, limit_bps = assignments[device].decision, math.inf
-            if decision.edge is not None:
-                first, *rest = ways[decision.edge].up
-                limit_bps = min(self._board.air_bps(first), *(self._board.link(hop).bandwidth_bps for hop in rest))
-            share = assignments[device].uplink_share
-            found[device] = Posting(places[decision.option], decision.edge, share, limit_bps)
+            decision, share = assignments[device].decision, assignments[device].uplink_share
+            given, limit_bps = None, math.inf
+            if decision.edge is not None and share < 1:
+                given, *rest = (self._hops[number] for number in ways[decision.edge].up)
+                limit_bps = min(self._board.air_bps(given), *(self._board.link(hop).bandwidth_bps for hop in rest))
+            found[device] = Posting(self._places[decision.option], decision.edge, given, share, limit_bps)
         return found
 
 

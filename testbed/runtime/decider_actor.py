@@ -28,12 +28,14 @@ class DeciderActor:
         Raises:
             PolicyError: it cannot be made.
         """
-        self._topology = msgspec.msgpack.decode(topology, type=ResolvedTopology)
-        self._board = Board(Path(board), self._topology)
+        resolved = msgspec.msgpack.decode(topology, type=ResolvedTopology)
+        self._board = Board(Path(board), resolved)
         self._board.slots.clear()
-        self._run = RunSpec.decode(spec)
-        make_importable(self._run.search_path)
-        run = self._run
+        run = RunSpec.decode(spec)
+        assert run.slots is not None
+        make_importable(run.search_path)
+        self._slots = run.slots
+        self._outlook = Outlook(resolved, self._board, run.profile, run.slots.slot_s, run.slots.deadline_s)
         self._policy = make_slot_policy(run.policy, run.options, run.seed, estimate_error=run.estimate_error)
         self._rows: list[SlotRow] = []
         self._stopping = threading.Event()
@@ -45,15 +47,8 @@ class DeciderActor:
 
     def start(self, start_s: float) -> None:
         """Let the run begin at an instant of the monotonic clock; returns at once."""
-        slots = self._run.slots
-        assert slots is not None
-        clock = SlotClock(start_s, slots.slot_s)
-        outlook = Outlook(self._topology, self._board, self._run.profile, clock, slots.deadline_s)
-
-        def post(slot: int, assignments: dict[str, Assignment]) -> None:
-            self._board.slots.post(slot, outlook.postings(assignments))
-
-        arguments = (clock, outlook.observe, self._policy, post, self._rows.append, self._stopping)
+        clock = SlotClock(start_s, self._slots.slot_s)
+        arguments = (clock, self._outlook.observe, self._policy, self._post, self._rows.append, self._stopping)
         gc.collect()
         gc.freeze()  # what stays for the run need not be gone through again between slots
         self._thread = threading.Thread(target=decide_slots, args=arguments, daemon=True)
@@ -72,3 +67,6 @@ class DeciderActor:
         if self._thread:
             self._thread.join(wait_s)
         return self.collect()
+
+    def _post(self, slot: int, assignments: dict[str, Assignment]) -> None:
+        self._board.slots.post(slot, self._outlook.postings(assignments))

@@ -20,7 +20,6 @@ from testbed.network.links import AppliedChange
 from testbed.network.player import Player
 from testbed.network.record import LinkRows
 from testbed.network.timeline import Timeline
-from testbed.runtime import paths
 from testbed.runtime.board import Board
 from testbed.runtime.slot_board import Posting
 
@@ -114,7 +113,6 @@ class _Allotting:
         self._topology, self._slots, self._start_ns, self._slot_ns = topology, board.slots, start_ns, slot_ns
         self._told: int | None = None
         self._given_up: int | None = None
-        self._first_links: dict[tuple[str, str], Direction | None] = {}
 
     def fresh(self) -> Allotted | None:
         """What was allotted since the last call, from its slot's beginning on; nothing of any link once devices have
@@ -124,25 +122,19 @@ class _Allotting:
             return None
         if newest != self._told and (found := self._slots.newest()):
             self._told, postings = found
-            return Allotted(max(now_ns, self._start_ns + self._told * self._slot_ns), self._directions(postings))
+            return Allotted(
+                max(now_ns, self._start_ns + self._told * self._slot_ns), self._directions(postings.values())
+            )
         slot = (now_ns - self._start_ns) // self._slot_ns
         if newest <= slot and decided_by(newest, slot) is DecidedBy.GREEDY:
             self._given_up = newest
             return Allotted(now_ns, {})
         return None
 
-    def _directions(self, postings: Mapping[str, Posting]) -> dict[Direction, Allotment]:
-        """The devices' links on their ways to their edges, but for those that are given all that they have."""
+    def _directions(self, postings: Iterable[Posting]) -> dict[Direction, Allotment]:
         found = {}
-        for device, one in postings.items():
-            if one.edge is not None and one.share < 1 and (direction := self._first_link(device, one.edge)):
-                found[direction] = Allotment(one.share, one.limit_bps)
+        for one in postings:
+            if one.given is not None:
+                link = self._topology.links[one.given.link]
+                found[(link.a, link.b), int(one.given.direction == "down")] = Allotment(one.share, one.limit_bps)
         return found
-
-    def _first_link(self, device: str, edge: str) -> Direction | None:
-        if (device, edge) not in self._first_links:
-            way = paths.path(self._topology, device, edge)
-            link = self._topology.links[way[0].link] if way else None
-            direction = ((link.a, link.b), int(way[0].direction == "down")) if way and link else None
-            self._first_links[device, edge] = direction
-        return self._first_links[device, edge]

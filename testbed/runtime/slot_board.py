@@ -6,15 +6,18 @@ number that is odd meanwhile. A writer that is killed leaves at the worst a buff
 
 from __future__ import annotations
 
+import math
 import mmap
 import struct
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from testbed.runtime.paths import Hop
+
 _WORD = struct.Struct("=q")
 _HEAD = struct.Struct("=qq")  # sequence number; the slot's number plus one, 0 for none
-_POSTING = struct.Struct("=qqdd")
-_NO_EDGE = -1
+_POSTING = struct.Struct("=qqqdd")
+_NONE = -1
 
 
 class Posting(NamedTuple):
@@ -22,8 +25,9 @@ class Posting(NamedTuple):
 
     option: int  # its place in the profile
     edge: str | None
-    share: float
-    limit_bps: float  # what the rest of the way passes: the share is of no more than that
+    given: Hop | None = None  # the direction of the link that is given a share; None: all links have all of their rates
+    share: float = 1.0
+    limit_bps: float = math.inf  # what the rest of the way passes: the share is of no more than that
 
 
 class SlotBoard:
@@ -81,8 +85,10 @@ class SlotBoard:
         odd = sequence | 1
         _HEAD.pack_into(self._memory, buffer, odd, number)
         for device, one in postings.items():
-            edge = _NO_EDGE if one.edge is None else self._edges.index(one.edge)
-            _POSTING.pack_into(self._memory, buffer + self._at[device], one.option, edge, one.share, one.limit_bps)
+            edge = _NONE if one.edge is None else self._edges.index(one.edge)
+            given = _NONE if one.given is None else 2 * one.given.link + (one.given.direction == "down")
+            at = buffer + self._at[device]
+            _POSTING.pack_into(self._memory, at, one.option, edge, given, one.share, one.limit_bps)
         _WORD.pack_into(self._memory, buffer, odd + 1)
 
     def _read(self, buffer: int, devices: Sequence[str] | Mapping[str, int]) -> tuple[int, dict[str, Posting]] | None:
@@ -90,7 +96,8 @@ class SlotBoard:
         sequence, number = _HEAD.unpack_from(self._memory, buffer)
         found = {}
         for device in devices:
-            option, edge, share, limit_bps = _POSTING.unpack_from(self._memory, buffer + self._at[device])
-            found[device] = Posting(option, None if edge == _NO_EDGE else self._edges[edge], share, limit_bps)
+            option, edge, given, share, limit_bps = _POSTING.unpack_from(self._memory, buffer + self._at[device])
+            hop = None if given == _NONE else Hop(given // 2, "down" if given % 2 else "up")
+            found[device] = Posting(option, None if edge == _NONE else self._edges[edge], hop, share, limit_bps)
         (after,) = _WORD.unpack_from(self._memory, buffer)
         return (number - 1, found) if number and sequence == after and sequence % 2 == 0 else None

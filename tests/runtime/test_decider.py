@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from testbed.offloading.slots import Assignment, SlotObservation
 from testbed.runtime.alarm import Alarm
 from testbed.runtime.board import Board
 from testbed.runtime.decider import Assigned, Outlook, SlotClock, decide_slots
+from testbed.runtime.paths import Hop
 from testbed.runtime.slot_board import Posting
 from tests.runtime.conftest import PROFILE, RAW
 
@@ -74,7 +74,7 @@ class Policy:
 
 def decided(board: Board, policy: Policy, for_s: float) -> list[SlotRow]:
     clock = SlotClock(time.monotonic() + 0.05, SLOT_S)
-    outlook = Outlook(TOPOLOGY, board, PROFILE, clock, 0.2)
+    outlook = Outlook(TOPOLOGY, board, PROFILE, SLOT_S, 0.2)
     rows: list[SlotRow] = []
     stopping = threading.Event()
     timer = threading.Timer(0.05 + for_s, stopping.set)
@@ -125,7 +125,7 @@ def test_a_slot_is_seen_as_the_board_has_it(board: Board) -> None:
     board.set_link(("dev1", "ap2"), 0, LinkParameters(3e6, 0.001, loss=0.1))
     board.set_unsent("dev1", "edge2", 700)
     board.set_unsent("dev1", "edge1", None)
-    seen = Outlook(TOPOLOGY, board, PROFILE, clock, 0.2).observe(2)
+    seen = Outlook(TOPOLOGY, board, PROFILE, SLOT_S, 0.2).observe(2, clock.begins_s(2))
     assert (seen.now_s, seen.slot_s) == (pytest.approx(0.1), SLOT_S)
     dev1, dev2 = seen.devices["dev1"], seen.devices["dev2"]
     assert set(dev1.edges) == {"edge2"} and set(dev2.edges) == {"edge2"}
@@ -139,13 +139,17 @@ def test_a_slot_is_seen_as_the_board_has_it(board: Board) -> None:
 
 
 def test_a_share_is_limited_by_what_the_rest_of_the_way_passes(board: Board) -> None:
-    outlook = Outlook(TOPOLOGY, board, PROFILE, SlotClock(0.0, SLOT_S), 0.2)
+    outlook = Outlook(TOPOLOGY, board, PROFILE, SLOT_S, 0.2)
     board.set_link(("ap2", "edge2"), 0, LinkParameters(4e6))
     found = outlook.postings(
         {"dev1": Assignment(Decision(RAW, "edge1"), 0.5), "dev2": Assignment(Decision(RAW, "edge2"), 0.25)}
     )
-    assert found == {"dev1": Posting(1, "edge1", 0.5, 6e6), "dev2": Posting(1, "edge2", 0.25, 4e6)}
-    assert outlook.postings(dict.fromkeys(TOPOLOGY.devices, Assignment(Decision(LOCAL))))["dev1"].limit_bps == math.inf
+    assert found == {
+        "dev1": Posting(1, "edge1", Hop(0, "up"), 0.5, 6e6),
+        "dev2": Posting(1, "edge2", Hop(2, "up"), 0.25, 4e6),
+    }
+    for whole in (Assignment(Decision(LOCAL), 0.5), Assignment(Decision(RAW, "edge2"))):
+        assert outlook.postings(dict.fromkeys(TOPOLOGY.devices, whole))["dev1"].given is None
 
 
 def in_a_slot(board: Board, slot: int, into_s: float, act: Callable[[SlotClock], None] = lambda clock: None):
@@ -166,8 +170,8 @@ def in_a_slot(board: Board, slot: int, into_s: float, act: Callable[[SlotClock],
 
 def test_a_job_takes_the_slots_decision_then_the_last_then_greedy(board: Board) -> None:
     assert in_a_slot(board, 0, 0.02)[0] == (DecidedBy.GREEDY, None)
-    board.slots.post(3, {name: Posting(0, None, 1.0, math.inf) for name in TOPOLOGY.devices})
-    board.slots.post(4, {name: Posting(1, "edge1", 0.5, math.inf) for name in TOPOLOGY.devices})
+    board.slots.post(3, {name: Posting(0, None) for name in TOPOLOGY.devices})
+    board.slots.post(4, {name: Posting(1, "edge1") for name in TOPOLOGY.devices})
     local, raw = Decision(LOCAL), Decision(RAW, "edge1")
     assert in_a_slot(board, 3, 0.02)[0] == (DecidedBy.SLOT, local)  # the next slot's is there and is not taken
     assert in_a_slot(board, 4, 0.02)[0] == (DecidedBy.SLOT, raw)
@@ -177,8 +181,8 @@ def test_a_job_takes_the_slots_decision_then_the_last_then_greedy(board: Board) 
 
 
 def test_a_job_waits_a_little_for_a_decision_that_is_late_and_no_longer(board: Board) -> None:
-    board.slots.post(6, {name: Posting(0, None, 1.0, math.inf) for name in TOPOLOGY.devices})
-    late = {name: Posting(1, "edge1", 0.5, math.inf) for name in TOPOLOGY.devices}
+    board.slots.post(6, {name: Posting(0, None) for name in TOPOLOGY.devices})
+    late = {name: Posting(1, "edge1") for name in TOPOLOGY.devices}
 
     def post_soon(clock: SlotClock) -> None:
         threading.Timer(0.002, board.slots.post, (7, late)).start()
@@ -189,7 +193,7 @@ def test_a_job_waits_a_little_for_a_decision_that_is_late_and_no_longer(board: B
     assert (by, decision) == (DecidedBy.LAST, Decision(LOCAL)) and took_s >= 0.004
     for _ in range(5):  # the machine may be too busy once
         board.slots.clear()
-        board.slots.post(6, {name: Posting(0, None, 1.0, math.inf) for name in TOPOLOGY.devices})
+        board.slots.post(6, {name: Posting(0, None) for name in TOPOLOGY.devices})
         (by, decision), took_s = in_a_slot(board, 7, 0.0, post_soon)
         time.sleep(0.01)
         if by is DecidedBy.SLOT:

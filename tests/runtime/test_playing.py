@@ -122,12 +122,16 @@ def test_slots_give_links_shares_of_their_rates_until_they_are_given_up(staged: 
     network = staged(TOPOLOGY).network
     board = Board(tmp_path / "board", TOPOLOGY)
     board.slots.clear()
+
+    def given(link: int, share: float, limit_bps: float = 1e9) -> Posting:
+        return Posting(0, "edge1", Hop(link, "up"), share, limit_bps)
+
     slot_s, start_ns = 0.05, time.monotonic_ns() + 100_000_000
     events = (LinkEvent(0.12, (LINKS[0],), LinkChange(8e6)),)
-    board.slots.post(0, {"dev1": Posting(0, "edge1", 0.5, 1e9), "dev2": Posting(0, "edge1", 0.25, 1e9)})
+    board.slots.post(0, {"dev1": given(0, 0.5), "dev2": given(1, 0.25)})
     playing = Playing(network, board, start_ns, events, 1, {}, slot_s)
     time.sleep(0.15)  # 0.05 s into the run
-    board.slots.post(4, {"dev1": Posting(0, None, 1.0, 1e9), "dev2": Posting(0, "edge1", 0.25, 3e6)})
+    board.slots.post(4, {"dev1": Posting(0, None), "dev2": given(1, 0.25, 3e6)})
     time.sleep(0.65)  # 0.7 s into the run: slot 4 was given up at 0.5 s
     played = playing.stop()
     assert played.faults == [] and board.link(Hop(0, "up")).bandwidth_bps == 8e6

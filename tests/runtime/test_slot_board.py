@@ -6,13 +6,14 @@ import struct
 
 import pytest
 
+from testbed.runtime.paths import Hop
 from testbed.runtime.slot_board import Posting, SlotBoard
 
 DEVICES, EDGES = ("dev1", "dev2"), ("edge1", "edge2")
 
 
 def posting(number: int) -> dict[str, Posting]:
-    return {"dev1": Posting(number, "edge2", 0.5, 1e6), "dev2": Posting(number + 1, None, 1.0, math.inf)}
+    return {"dev1": Posting(number, "edge2", Hop(3, "down"), 0.5, 1e6), "dev2": Posting(number + 1, None)}
 
 
 @pytest.fixture
@@ -33,9 +34,9 @@ def test_the_slot_that_is_can_be_read_while_the_next_is_posted_already(board: Sl
     for slot in range(4):
         board.post(slot, posting(slot))
     assert board.newest() == (3, posting(3)) and board.newest_slot() == 3
-    assert board.posted("dev1", 2) == (2, Posting(2, "edge2", 0.5, 1e6))
-    assert board.posted("dev2", 3) == (3, Posting(4, None, 1.0, math.inf))
-    assert board.posted("dev2", 90) == (3, Posting(4, None, 1.0, math.inf))
+    assert board.posted("dev1", 2) == (2, Posting(2, "edge2", Hop(3, "down"), 0.5, 1e6))
+    assert board.posted("dev2", 3) == (3, Posting(4, None, None, 1.0, math.inf))
+    assert board.posted("dev2", 90) == (3, Posting(4, None, None, 1.0, math.inf))
     assert board.posted("dev1", 1) is None  # overwritten
     board.clear()
     assert board.newest() is None
