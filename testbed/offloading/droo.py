@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from testbed.offloading.errors import PolicyError
-from testbed.offloading.grl import CANDIDATES, Switches
-from testbed.offloading.learner import FORBIDDEN, Learner, Learning, Weights, linear
+from testbed.offloading.grl import CANDIDATES, ROUNDS, Switches
+from testbed.offloading.learner import FORBIDDEN, Decided, Judge, Learner, Learning, Weights, linear
 from testbed.offloading.problem import Choices, Floats, Graph
 
 HIDDEN = (120, 80)
@@ -93,7 +93,7 @@ class FlatActor:
 
 
 class Thresholds:
-    """DROO's order-preserving quantisation of a decision between two options (`Proposer`).
+    """DROO's order-preserving quantisation of a decision between two options (`Search`).
 
     With `x` the probability of the second option: first `x > 0.5`; then, in the order of rising |x - 0.5|, with `v` the
     `x` of that device, `x > v` if `v > 0.5`, else `x >= v`. The number of candidates begins at that of devices; every
@@ -105,16 +105,23 @@ class Thresholds:
         self._best: deque[int] = deque(maxlen=ADAPT_EVERY)
         self._frames = 0
 
-    def propose(self, probabilities: Floats, allowed: npt.NDArray[np.bool_]) -> Choices:
-        """`[K, U]`; see the class."""
-        second = probabilities[:, 1]
+    def best(self, probabilities: Floats, allowed: npt.NDArray[np.bool_], judge: Judge) -> Decided:
+        """The best of the candidates, both options being allowed to every device."""
+        choices = self.candidates(probabilities[:, 1])
+        rewards = judge(choices)
+        found = int(rewards.argmax())
+        self.judged(found)
+        return Decided(choices[found], float(rewards[found]), float(rewards[0]), len(choices))
+
+    def candidates(self, second: Floats) -> Choices:
+        """`[K, U]`, from the probabilities of the second option, `[U]`."""
         count = min(self._count or len(second), len(second))
         values = second[np.argsort(np.abs(second - 0.5), kind="stable")[: count - 1], None]
         beyond = np.where(values > 0.5, second > values, second >= values)
         return np.vstack([second > 0.5, beyond]).astype(np.int64)
 
     def judged(self, best: int) -> None:
-        """Adapts the number of candidates."""
+        """Hears which candidate was best, and adapts the number."""
         self._best.append(best)
         self._frames += 1
         if self._frames % ADAPT_EVERY == 0:
@@ -138,6 +145,13 @@ def droo(like: Graph, seed: int) -> Learner:
     return Learner(BinaryActor.drawn(like, seed), Thresholds(), PUBLISHED, seed)
 
 
-def droo_aecnn(like: Graph, seed: int, learning: Learning | None = None, candidates: int = CANDIDATES) -> Learner:
+def droo_aecnn(
+    like: Graph,
+    seed: int,
+    learning: Learning | None = None,
+    candidates: int = CANDIDATES,
+    rounds: int = ROUNDS,
+) -> Learner:
     """An untrained DROO-AECNN for as many devices and options as `like` has; it learns as GRL does unless told."""
-    return Learner(FlatActor.drawn(like, seed), Switches(candidates), learning or Learning(), seed)
+    search = Switches(seed, candidates, rounds)
+    return Learner(FlatActor.drawn(like, seed), search, learning or Learning(), seed)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from testbed.offloading.learner import FORBIDDEN, Learner, Learning, Weights, linear
+from testbed.offloading.learner import FORBIDDEN, Decided, Judge, Learner, Learning, Weights, linear
 from testbed.offloading.problem import Choices, Floats, Graph
 
 WIDTHS = (128, 64)
@@ -25,7 +25,10 @@ BLOCK = 512
 """Edges gone through together when deciding: 256 KiB of what the wider layer computes of them."""
 
 CANDIDATES = 16
-"""Scored a slot. A constant, so that a decision's time grows as devices times options."""
+"""Judged a round. A constant, so that a decision's time grows no faster than devices times options."""
+
+ROUNDS = 4
+"""Rounds of candidates a slot."""
 
 
 class GraphActor:
@@ -99,36 +102,90 @@ def _blocks(edges: Any) -> list[slice]:
 
 
 class Switches:
-    """Order-preserving candidates among many options (`Proposer`).
+    """Order-preserving candidates among many options, a few rounds of them (`Search`).
 
-    The first is the most probable option of every device. Then, in the order of rising margin between its best and its
-    second option, a device is switched to its second, one device a candidate: an uncertain choice is doubted before a
-    certain one, as in DROO.
+    The first round begins with the most probable option of every device. Then, in the order of rising margin between
+    a device's best and second option, that device is switched to its second, together with the less certain ones that
+    hesitate between the same two: with two options, these are DROO's thresholds. The rest are drawn from the
+    probabilities, without which an actor whose every switch is worth nothing would believe its first choice for ever.
+
+    In each further round single devices are switched from the best candidate so far to other options, in the order of
+    rising ratio of the two probabilities; what was tried is not tried again.
     """
 
-    def __init__(self, count: int = CANDIDATES) -> None:
-        self.count = count
-        self.state: list[int] = []  # none
+    def __init__(self, seed: int, candidates: int = CANDIDATES, rounds: int = ROUNDS) -> None:
+        self.candidates, self.rounds = candidates, rounds
+        self._seed = seed
+        self._slots = 0
 
-    def propose(self, probabilities: Floats, allowed: npt.NDArray[np.bool_]) -> Choices:
-        """`[K, U]` with K at most the count, and at most one more than the devices that have a second option."""
+    def best(self, probabilities: Floats, allowed: npt.NDArray[np.bool_], judge: Judge) -> Decided:
+        """The best of at most `candidates` times `rounds`."""
+        tried = self._first(probabilities, allowed)
+        rewards = judge(tried)
+        found, own, judged = int(rewards.argmax()), float(rewards[0]), len(tried)
+        choice, reward = tried[found], float(rewards[found])
+        logarithm = np.log(np.maximum(probabilities, 1e-12))
+        untried = allowed.copy()
+        everyone = np.arange(len(choice))
+        for _ in range(self.rounds - 1):
+            ratio = np.where(untried, logarithm[everyone, choice][:, None] - logarithm, np.inf)
+            ratio[everyone, choice] = np.inf
+            nearest = np.argsort(ratio, axis=None, kind="stable")[: self.candidates]
+            devices, options = np.divmod(nearest[np.isfinite(ratio.ravel()[nearest])], allowed.shape[1])
+            if not len(devices):
+                break
+            untried[devices, options] = False
+            tried = np.tile(choice, (len(devices), 1))
+            tried[np.arange(len(devices)), devices] = options
+            rewards = judge(tried)
+            judged += len(tried)
+            found = int(rewards.argmax())
+            if rewards[found] > reward:
+                choice, reward = tried[found], float(rewards[found])
+        return Decided(choice, reward, own, judged)
+
+    def _first(self, probabilities: Floats, allowed: npt.NDArray[np.bool_]) -> Choices:
+        """`[candidates, U]`."""
+        everyone = np.arange(len(allowed))
         ranked = np.where(allowed, probabilities, -1.0)
-        everyone = np.arange(len(ranked))
         best = ranked.argmax(axis=1)
-        first = ranked[everyone, best]
+        margin = ranked[everyone, best]
         ranked[everyone, best] = -1.0
         second = ranked.argmax(axis=1)
-        margin = np.where(ranked[everyone, second] < 0, np.inf, first - ranked[everyone, second])
-        doubted = np.argsort(margin, kind="stable")[: self.count - 1]
+        margin = np.where(ranked[everyone, second] < 0, np.inf, margin - ranked[everyone, second])
+        doubted = np.argsort(margin, kind="stable")[: self.candidates // 2]
         doubted = doubted[np.isfinite(margin[doubted])]
-        choices = np.tile(best, (1 + len(doubted), 1))
-        choices[np.arange(1, len(choices)), doubted] = second[doubted]
+        pair = best[doubted] * allowed.shape[1] + second[doubted]
+        together = (pair[:, None] == pair) & np.tri(len(pair), dtype=np.bool_)  # [candidate, doubted device]
+
+        choices = np.tile(best, (self.candidates, 1))
+        candidate, device = np.nonzero(together)
+        choices[1 + candidate, doubted[device]] = second[doubted[device]]
+        drawn = choices[1 + len(doubted) :]
+        rng = np.random.default_rng([self._seed, self._slots])
+        self._slots += 1
+        cumulated = np.where(allowed, probabilities, 0.0).cumsum(axis=1)
+        below = rng.random((*drawn.shape, 1)) * cumulated[:, -1:]
+        drawn[:] = (cumulated <= below).sum(axis=2)
         return choices
 
-    def judged(self, best: int) -> None:
-        """The number of candidates is constant: nothing to adapt."""
+    @property
+    def state(self) -> list[int]:
+        """The seed and how many slots were decided, on which all that is drawn depends."""
+        return [self._seed, self._slots]
+
+    @state.setter
+    def state(self, state: list[int]) -> None:
+        self._seed, self._slots = state
 
 
-def grl(like: Graph, seed: int, learning: Learning | None = None, candidates: int = CANDIDATES) -> Learner:
+def grl(
+    like: Graph,
+    seed: int,
+    learning: Learning | None = None,
+    candidates: int = CANDIDATES,
+    rounds: int = ROUNDS,
+) -> Learner:
     """An untrained GRL learner for graphs with the features of `like`."""
-    return Learner(GraphActor.drawn(like, seed), Switches(candidates), learning or Learning(), seed)
+    search = Switches(seed, candidates, rounds)
+    return Learner(GraphActor.drawn(like, seed), search, learning or Learning(), seed)

@@ -1,6 +1,6 @@
-"""The loop that all learners share: an actor proposes, the problem's model judges, and the actor learns its verdicts.
+"""The loop that all learners share: an actor suggests, the problem's model judges, and the actor learns its verdicts.
 
-Each slot the actor's probabilities become a few candidates, `SlotProblem.rewards` scores them, and the best is decided.
+Each slot the actor's probabilities become a few candidates, `SlotProblem.rewards` judges them, and the best is decided.
 Its graph and choice are remembered; every so many slots the actor makes one step of cross-entropy on a batch of
 memories. The judge is the model itself, so there is no critic to train.
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,6 +25,9 @@ from testbed.offloading.problem import Choices, Floats, Graph, SlotProblem
 
 if TYPE_CHECKING:
     import torch
+
+Judge = Callable[[Choices], npt.NDArray[np.float64]]
+"""`SlotProblem.rewards`."""
 
 Weights = Mapping[str, Any]
 """An actor's parameters by name: numpy arrays, or the tensors that share their memory."""
@@ -52,15 +55,20 @@ class Actor(Protocol):
         ...
 
 
-class Proposer(Protocol):
-    """Turns probabilities into candidates."""
+class Decided(msgspec.Struct, frozen=True):
+    """One slot's decision."""
 
-    def propose(self, probabilities: Floats, allowed: npt.NDArray[np.bool_]) -> Choices:
-        """`[K, U]`: allowed choices, the actor's own first. Both arguments are `[U, A]`."""
-        ...
+    choice: npt.NDArray[np.int64]  # [U]
+    reward: float  # by the problem's model
+    own_reward: float  # of the actor's own choice
+    candidates: int  # judged
 
-    def judged(self, best: int) -> None:
-        """Hears which candidate was best."""
+
+class Search(Protocol):
+    """Turns an actor's probabilities into candidates, has them judged, and decides for the best."""
+
+    def best(self, probabilities: Floats, allowed: npt.NDArray[np.bool_], judge: Judge) -> Decided:
+        """The decision. The first candidate is the actor's own; probabilities and what is allowed are `[U, A]`."""
         ...
 
     @property
@@ -84,16 +92,6 @@ class Learning(msgspec.Struct, frozen=True):
     every: int = 10  # slots between steps
 
 
-class Decided(msgspec.Struct, frozen=True):
-    """One slot's decision."""
-
-    choice: npt.NDArray[np.int64]  # [U]
-    reward: float  # by the problem's model
-    best: int  # which candidate it is; 0 is the actor's own
-    own_reward: float  # of the actor's own
-    candidates: int
-
-
 def probabilities(actor: Actor, graph: Graph) -> Floats:
     """`[U, A]`: how probable the actor holds each option to be the best; 0 where it is not allowed."""
     logits: Floats = actor.logits(actor.weights, *graph[:3], graph.allowed.astype(np.float32))
@@ -102,17 +100,10 @@ def probabilities(actor: Actor, graph: Graph) -> Floats:
     return shares
 
 
-def decide(actor: Actor, proposer: Proposer, problem: SlotProblem) -> Decided:
-    """The best, by the problem's model, of what the actor and its proposer suggest."""
-    return _decided(actor, proposer, problem, problem.graph)
-
-
-def _decided(actor: Actor, proposer: Proposer, problem: SlotProblem, graph: Graph) -> Decided:
-    choices = proposer.propose(probabilities(actor, graph), graph.allowed)
-    rewards = problem.rewards(choices)
-    best = int(rewards.argmax())
-    proposer.judged(best)
-    return Decided(choices[best], float(rewards[best]), best, float(rewards[0]), len(choices))
+def decide(actor: Actor, search: Search, problem: SlotProblem) -> Decided:
+    """The best, by the problem's model, of what the search finds worth trying."""
+    graph = problem.graph
+    return search.best(probabilities(actor, graph), graph.allowed, problem.rewards)
 
 
 def linear(rng: np.random.Generator, name: str, inputs: int, outputs: int) -> dict[str, Floats]:
@@ -127,9 +118,9 @@ def linear(rng: np.random.Generator, name: str, inputs: int, outputs: int) -> di
 class Learner:
     """An actor that learns while it decides. The same seed and the same slots give the same decisions and losses."""
 
-    def __init__(self, actor: Actor, proposer: Proposer, learning: Learning, seed: int) -> None:
+    def __init__(self, actor: Actor, search: Search, learning: Learning, seed: int) -> None:
         self.actor = actor
-        self.proposer = proposer
+        self.search = search
         self.learning = learning
         self.slots = 0  # learnt from
         self.losses: list[float] = []  # cross-entropy, nats a device, one a step
@@ -140,12 +131,12 @@ class Learner:
 
     def decide(self, problem: SlotProblem) -> Decided:
         """Decides a slot without learning from it."""
-        return decide(self.actor, self.proposer, problem)
+        return decide(self.actor, self.search, problem)
 
     def learn(self, problem: SlotProblem) -> Decided:
         """Decides a slot, remembers it and, every so many slots, makes a step."""
         graph = problem.graph
-        decided = _decided(self.actor, self.proposer, problem, graph)
+        decided = self.search.best(probabilities(self.actor, graph), graph.allowed, problem.rewards)
         place = self.slots % self.learning.memory
         self._memory[place : place + 1] = [(graph, decided.choice)]
         self.slots += 1
@@ -211,7 +202,7 @@ class Learner:
             slots=self.slots,
             losses=self.losses,
             rng=json.dumps(self._rng.bit_generator.state),
-            proposer=self.proposer.state,
+            search=self.search.state,
             shapes=[[array.shape for array in graph] for graph, _ in self._memory],
         )
         save_arrays(path, arrays, _FORMAT, msgspec.json.encode(state).decode())
@@ -236,7 +227,7 @@ class Learner:
             array[:] = arrays[f"weights/{name}"]
         self._restore_adam(arrays)
         self._memory = _unpacked(arrays, state.shapes)
-        self.slots, self.losses, self.proposer.state = state.slots, state.losses, state.proposer
+        self.slots, self.losses, self.search.state = state.slots, state.losses, state.search
         self._rng.bit_generator.state = json.loads(state.rng)
 
     def _restore_adam(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -258,7 +249,7 @@ class _State(msgspec.Struct, frozen=True):
     slots: int
     losses: list[float]
     rng: str  # JSON: its integers are too long for msgspec
-    proposer: list[int]
+    search: list[int]
     shapes: list[list[tuple[int, ...]]]  # of each remembered graph's arrays
 
 

@@ -7,8 +7,6 @@ from testbed.offloading.learner import probabilities
 from testbed.offloading.wpt import WirelessPowered, alternating_weights
 from tests.offloading.crowding import Crowding
 
-BOTH = np.ones((4, 2), bool)
-
 
 def frames(devices, count, seed=0):
     rng, weights = np.random.default_rng(seed), alternating_weights(devices)
@@ -18,7 +16,7 @@ def frames(devices, count, seed=0):
 
 def test_quantisation_keeps_the_order():
     second = np.array([0.2, 0.4, 0.7, 0.9])
-    found = Thresholds().propose(np.stack([1 - second, second], axis=1), BOTH)
+    found = Thresholds().candidates(second)
     assert found.tolist() == [
         [0, 0, 1, 1],  # above one half
         [0, 1, 1, 1],  # at least 0.4
@@ -29,17 +27,16 @@ def test_quantisation_keeps_the_order():
 
 def test_the_number_of_candidates_follows_what_was_best():
     second = np.array([0.2, 0.4, 0.7, 0.9])
-    shares = np.stack([1 - second, second], axis=1)
-    proposer, counts = Thresholds(), []
+    search, counts = Thresholds(), []
     for frame in range(96):
-        counts.append(len(proposer.propose(shares, BOTH)))
-        proposer.judged(1 if frame == 20 else 3 if frame == 70 else 0)
+        counts.append(len(search.candidates(second)))
+        search.judged(1 if frame == 20 else 3 if frame == 70 else 0)
     assert counts == [4] * 32 + [3] * 32 + [2] * 32
-    assert len(proposer.propose(shares, BOTH)) == 4  # 3 + 2, but there are no more than devices
+    assert len(search.candidates(second)) == 4  # 3 + 2, but there are no more than devices
 
     again = Thresholds()
-    again.state = proposer.state
-    assert len(again.propose(shares, BOTH)) == 4
+    again.state = search.state
+    assert len(again.candidates(second)) == 4
 
 
 def test_the_network_is_the_published_one():

@@ -64,23 +64,70 @@ def test_torch_and_numpy_agree_whether_by_blocks_or_not(actor, monkeypatch):
         assert actor.logits(actor.weights, *arrays) == pytest.approx(expected, abs=1e-4)
 
 
-def test_candidates_switch_the_least_certain_device_first():
-    shares = np.array([[0.5, 0.3, 0.2], [0.1, 0.44, 0.46], [0.9, 0.0, 0.1], [0.34, 0.33, 0.33]])
-    found = Switches(4).propose(shares, np.ones((4, 3), bool))
-    assert found.tolist() == [
+def searched(search, shares, allowed, worth):
+    """What was judged, a round each, and the decision."""
+    rounds = []
+
+    def judge(choices):
+        rounds.append(choices.tolist())
+        return np.array([worth(choice) for choice in choices], dtype=float)
+
+    return rounds, search.best(shares, allowed, judge)
+
+
+def test_the_first_candidates_doubt_the_least_certain_device_first_and_with_it_those_that_hesitate_alike():
+    shares = np.array([[0.5, 0.3, 0.2], [0.1, 0.44, 0.46], [0.35, 0.34, 0.31], [0.9, 0.0, 0.1]])
+    (first,), decided = searched(Switches(0, 8, rounds=1), shares, np.ones((4, 3), bool), lambda choice: choice[2])
+    assert first[:5] == [
         [0, 2, 0, 0],
-        [0, 2, 0, 1],  # margin 0.01
+        [0, 2, 1, 0],  # margin 0.01
         [0, 1, 0, 0],  # 0.02
-        [1, 2, 0, 0],  # 0.2
+        [1, 2, 1, 0],  # 0.2, between the same two as the first
+        [0, 2, 0, 2],  # 0.8
     ]
-    assert len(Switches(99).propose(shares, np.ones((4, 3), bool))) == 5
-    assert len(Switches(1).propose(shares, np.ones((4, 3), bool))) == 1
+    assert decided.candidates == len(first) == 8
+    assert decided.reward == max(choice[2] for choice in first)
+    assert decided.own_reward == 0
+
+
+def test_later_candidates_switch_single_devices_of_the_best_so_far_and_never_twice_alike():
+    shares = np.array([[0.6, 0.3, 0.1], [0.5, 0.45, 0.05]])
+    rounds, decided = searched(Switches(0, 2, rounds=4), shares, np.ones((2, 3), bool), lambda choice: choice.sum())
+    assert rounds[0][0] == [0, 0]
+    assert decided.choice.tolist() == [2, 2]
+    at, before = max(rounds[0], key=sum), 0
+    for tried in rounds[1:]:
+        assert all(sum(a != b for a, b in zip(choice, at, strict=True)) == 1 for choice in tried)
+        at = max([at, *tried], key=sum)
+        assert sum(at) >= before
+        before = sum(at)
+
+
+def test_drawn_candidates_are_as_likely_as_their_probabilities():
+    shares, allowed = np.array([[0.2, 0.5, 0.3], [0.0, 0.0, 1.0]]), np.array([[True, True, True], [True, False, True]])
+    (first,), _ = searched(Switches(0, 20_001, rounds=1), shares, allowed, lambda choice: 0.0)
+    drawn = np.array(first[10_001:])
+    assert np.bincount(drawn[:, 0]) / len(drawn) == pytest.approx([0.2, 0.5, 0.3], abs=0.02)
+    assert (drawn[:, 1] == 2).all()
 
 
 def test_candidates_are_allowed_though_probabilities_vanish():
-    allowed = np.array([[False, True, False], [True, False, True]])
-    found = Switches(5).propose(np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]), allowed)
-    assert found.tolist() == [[1, 2], [1, 0]]
+    allowed = np.array([[False, True, False], [True, False, True], [False, False, True]])
+    shares = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
+    rounds, decided = searched(Switches(0, 4, rounds=3), shares, allowed, lambda choice: -choice.sum())
+    assert decided.choice.tolist() == [1, 0, 2]
+    for tried in rounds:
+        assert allowed[np.arange(3), np.array(tried)].all()
+
+
+def test_a_first_belief_is_left_though_no_single_switch_is_worth_anything():
+    shares = np.full((6, 7), 0.05)
+    shares[:, 0] = 0.6
+    shares[np.arange(6), np.arange(1, 7)] = 0.15  # no two devices hesitate alike
+    everything = np.ones((6, 7), bool)
+    _, decided = searched(Switches(0), shares, everything, lambda choice: (choice != 0).sum() >= 2)
+    assert decided.own_reward == 0
+    assert decided.reward == 1
 
 
 def test_it_comes_near_the_optimum_and_its_own_choice_does_on_another_size():
