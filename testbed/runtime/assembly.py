@@ -45,7 +45,11 @@ class Ending(msgspec.Struct):
 
 
 _NETWORK, _DECIDER = "network", "the decider"
-_UNDECIDED = f"the decider died: devices went on with its last decision for {LAST_FOR} slots, then with greedy"
+_ANSWERS_WITHIN_S = 10.0  # a user's policy may hold its whole process
+_UNDECIDED = (
+    f"the decider died, or did not answer for {_ANSWERS_WITHIN_S:g} s: devices went on with its last decision for "
+    f"{LAST_FOR} slots, then with greedy"
+)
 _HERE = {"machine:local": 1}
 
 
@@ -256,9 +260,10 @@ class Assembly:
         if not self._decider or not self._decider_lives:
             return []
         try:
-            rows = self._get(getattr(self._decider, method).remote(), _DECIDER)
+            rows = self._get(getattr(self._decider, method).remote(), _DECIDER, _ANSWERS_WITHIN_S)
         except AssemblyError:  # the run goes on without it
             self._decider_lives = False
+            self._ray.kill(self._decider)
             return []
         return msgspec.msgpack.decode(rows, type=list[SlotRow])
 
@@ -275,10 +280,10 @@ class Assembly:
         except ValueError as error:
             raise AssemblyError(f"the process of {name} is gone; run `testbed down`, then up again") from error
 
-    def _get(self, waiting: Any, who: str) -> Any:
+    def _get(self, waiting: Any, who: str, within_s: float | None = None) -> Any:
         exceptions = self._ray.exceptions
         try:
-            return self._ray.get(waiting)
+            return self._ray.get(waiting, timeout=within_s)
         except exceptions.RayTaskError as error:
             raise AssemblyError(str(error.cause or error)) from error
         except exceptions.RayError as error:
