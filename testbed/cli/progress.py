@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
     from testbed.workload.run import Standing
@@ -64,3 +64,17 @@ def run_progress() -> Iterator[Callable[[Standing], None]]:
             progress.update(task, description=text, completed=share, visible=share < 1)
 
         yield show
+
+
+@contextlib.contextmanager
+def stages() -> Iterator[Callable[..., None]]:
+    """Takes a stage's name, the share done, a note, and figures that it does not show; a bar for each stage."""
+    with Progress(console=_console) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(stage: str, done: float, note: str, **figures: float) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=1.0)
+            bars.update(tasks[stage], completed=done, description=f"{stage}: {note}")
+
+        yield tell

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +12,7 @@ from testbed.cli.errors import WrongInputError
 
 if TYPE_CHECKING:
     from testbed.experiments.compression.experiment import Made
+    from testbed.experiments.tables import Table
 
 app = typer.Typer(help="The papers' experiments: table, figures, claims beside results.", no_args_is_help=True)
 
@@ -48,9 +48,41 @@ def compression(
                 "or --quick, which evaluates what is shipped"
             )
         made = _whole(data, weights, _numbers(seeds), output, threads)
-    _show(made)
+    _show(made.report.shown, made.report.heading, made.path)
     if not made.agrees:
         raise typer.Exit(1)
+
+
+@app.command()
+def policies(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Little training and few slots: in minutes instead of hours.")
+    ] = False,
+    seeds: Annotated[str, typer.Option(help="Each trains learners anew and has slots of its own.")] = "1,2,3,4,5",
+    checkpoint: Annotated[str, typer.Option(help="Whose profile: the shipped one's if not given.")] = "default",
+    droo: Annotated[
+        Path | None, typer.Option(help="Folder of DROO's published data, to try learners on that too.")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder of the report; an experiment killed there goes on.")] = Path(
+        "results/policies"
+    ),
+    processes: Annotated[int, typer.Option(min=1, help="At work at once, each with a core of its own.")] = 2,
+) -> None:
+    """GRL-AECNN against its rivals and baselines: at the defaults, in sweeps, near the optimum, at other sizes."""
+    from testbed.aecnn.checkpoint import CheckpointError, load_checkpoint, load_profile
+    from testbed.cli.progress import stages
+    from testbed.experiments.policies import settings
+    from testbed.experiments.policies.experiment import reproduce
+    from testbed.offloading.errors import PolicyError
+
+    tried = (settings.quick if quick else settings.whole)(_numbers(seeds))
+    try:
+        loaded = load_checkpoint(checkpoint)
+        with stages() as told:
+            made = reproduce(load_profile(loaded.path, loaded.sha256), tried, output, processes, told)
+    except (CheckpointError, PolicyError, OSError) as error:
+        raise WrongInputError(str(error)) from None
+    _show(made.report.shown, made.report.heading, made.path)
 
 
 def _quick(output: Path) -> Made:
@@ -73,11 +105,12 @@ def _whole(data: Path, weights: Path, seeds: list[int], output: Path, threads: i
     from testbed.aecnn.photographs import PhotographError
     from testbed.aecnn.training.config import ConfigError
     from testbed.aecnn.training.published import WeightsError
+    from testbed.cli.progress import stages
     from testbed.experiments.compression.experiment import whole
 
     torch.set_num_threads(threads)
     try:
-        with _stages() as told:
+        with stages() as told:
             return whole(data, weights, seeds, output, told)
     except (ConfigError, WeightsError, PhotographError, OSError) as error:
         raise WrongInputError(str(error)) from None
@@ -90,26 +123,9 @@ def _numbers(seeds: str) -> list[int]:
     return [int(seed) for seed in found]
 
 
-@contextmanager
-def _stages() -> Iterator[Callable[[str, float, str], None]]:
-    """A bar for each stage, on stderr."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True)) as bars:
-        tasks = {}
-
-        def told(stage: str, done: float, note: str) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=1.0)
-            bars.update(tasks[stage], completed=done, description=f"{stage}: {note}")
-
-        yield told
-
-
-def _show(made: Made) -> None:
+def _show(tables: Sequence[Table], heading: str, path: Path) -> None:
     from testbed.experiments.tables import show
 
-    show(made.report.shown)
-    print(made.report.heading)
-    print(f"results: {made.path}")
+    show(tables)
+    print(heading)
+    print(f"results: {path}")

@@ -1,4 +1,4 @@
-"""`testbed train`: trains a checkpoint from photographs and published weights."""
+"""`testbed train`: a checkpoint from photographs and published weights; a policy from slots of the system model."""
 
 from __future__ import annotations
 
@@ -35,8 +35,6 @@ def aecnn(
 ) -> None:
     """Backbone, attention, feature recovery, tuning: leaves a checkpoint, its profile and a sample in OUTPUT."""
     import torch
-    from rich.console import Console
-    from rich.progress import Progress
 
     from testbed.aecnn.checkpoint import load_checkpoint, save_profile
     from testbed.aecnn.inference import SplitModel
@@ -47,16 +45,10 @@ def aecnn(
     from testbed.aecnn.training.run import TrainingRun
     from testbed.aecnn.training.tensorboard import TensorBoard
     from testbed.cli.errors import WrongInputError
+    from testbed.cli.progress import stages
 
     torch.set_num_threads(threads)
-    with Progress(console=Console(stderr=True)) as bar, ExitStack() as closing:
-        tasks = {}
-
-        def progress(stage: str, done: float, note: str, **figures: float) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=1.0)
-            bar.update(tasks[stage], completed=done, description=f"{stage}: {note}")
-
+    with stages() as progress, ExitStack() as closing:
         try:
             settings = load_config(config)
             photographs = CaltechPhotographs(data, px=settings.input_px)
@@ -71,3 +63,38 @@ def aecnn(
         profile = measure_profile(model, sample, "sample", lambda done: progress("profile", done, f"{done:.0%}"))
         save_profile(checkpoint, profile)
     typer.echo(str(checkpoint))
+
+
+@app.command()
+def policy(
+    config: Annotated[Path, typer.Argument(help="Training file; the shipped ones are in testbed/offloading/configs.")],
+    output: Annotated[Path, typer.Option(help="Folder of the training; one killed there goes on.")],
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the file's.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
+    tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard's scalars.")] = None,
+) -> None:
+    """A policy that decides slots, grl or droo: leaves policy.safetensors and curve.json in OUTPUT."""
+    import torch
+
+    from testbed.aecnn.checkpoint import CheckpointError, load_checkpoint, load_profile
+    from testbed.aecnn.training.config import ConfigError
+    from testbed.aecnn.training.tensorboard import TensorBoard
+    from testbed.cli.errors import WrongInputError
+    from testbed.cli.progress import stages
+    from testbed.offloading.errors import PolicyError
+    from testbed.offloading.training.config import load_policy_config
+    from testbed.offloading.training.run import PolicyTraining
+
+    torch.set_num_threads(threads)
+    changed = {} if seed is None else {"seed": seed}
+    with ExitStack() as closing:
+        try:
+            settings = load_policy_config(config, **changed)
+            checkpoint = load_checkpoint(settings.checkpoint)
+            profile = load_profile(checkpoint.path, checkpoint.sha256)
+            progress = closing.enter_context(stages())
+            told = closing.enter_context(TensorBoard(tensorboard, progress)) if tensorboard else progress
+            trained = PolicyTraining(settings, profile, output, told).train()
+        except (PolicyError, CheckpointError, ConfigError, OSError) as error:
+            raise WrongInputError(str(error)) from None
+    typer.echo(str(trained))

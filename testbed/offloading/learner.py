@@ -80,7 +80,7 @@ class Search(Protocol):
     def state(self, state: list[int]) -> None: ...
 
 
-class Learning(msgspec.Struct, frozen=True):
+class Learning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How an actor learns."""
 
     learning_rate: float = 1e-3  # Adam's

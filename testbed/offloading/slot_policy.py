@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import msgspec
 
@@ -12,8 +13,9 @@ from testbed.offloading.errors import NotPossible, PolicyError
 from testbed.offloading.estimate import perturbed_slot
 from testbed.offloading.making import check_encodings, constructed, imported, without_encodings
 from testbed.offloading.slots import Assignment, DeviceView, SlotObservation, SlotPolicy
+from testbed.offloading.trained import Trained
 
-BY_SLOT: dict[str, Callable[..., SlotPolicy]] = {}
+BY_SLOT: dict[str, Callable[..., SlotPolicy]] = {"grl": partial(Trained, "grl"), "droo": partial(Trained, "droo")}
 """The policies that come with the testbed and decide once a slot, by the names that workload files use. They are called
 with their options."""
 

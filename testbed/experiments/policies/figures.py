@@ -1,0 +1,88 @@
+"""The figures of the experiment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.axes import Axes
+
+from testbed.experiments.drawing import PALETTE, figure
+from testbed.experiments.policies.methods import METHODS, OURS
+from testbed.experiments.policies.outcomes import AT_DEFAULTS, AT_OPTIMUM, Outcomes
+from testbed.experiments.policies.settings import DEFAULTS
+
+MARKS = "osD^vP*X<>"
+SHOWN = {"reward": "reward", "accuracy": "accuracy, late counts 0", "success": "share on time"}
+
+
+def draw(outcomes: Outcomes, curves: dict[str, list[list[tuple[int, float]]]], folder: Path) -> list[tuple[str, str]]:
+    """Draw what was judged; the file names with their captions. `curves`: of each learner, those of its seeds."""
+    drawn = []
+    for sweep in dict.fromkeys(row.sweep for row in outcomes.rows):
+        if sweep not in (AT_DEFAULTS, AT_OPTIMUM):
+            name = f"sweep-{sweep.split(',')[0].replace(' ', '-')}.svg"
+            _sweep(outcomes, sweep, folder / name)
+            drawn.append((name, f"Over {sweep}: means and 95 % intervals over the seeds"))
+    if curves:
+        _curves(curves, folder / "training.svg")
+        drawn.append(("training.svg", "Training: the reward of the actors' own decisions; a line a seed"))
+    return drawn
+
+
+def _sweep(outcomes: Outcomes, sweep: str, path: Path) -> None:
+    values = outcomes.swept(sweep)
+    with figure(path, panels=len(SHOWN), width=11, height=3.6) as panels:
+        for panel, (shown, label) in zip(panels, SHOWN.items(), strict=True):
+            for number, method in enumerate(METHODS):
+                trained_at = DEFAULTS.devices if method.name == OURS else None
+                _line(panel, outcomes, sweep, values, method.name, shown, trained_at, number)
+            panel.set(xlabel=sweep, ylabel=label)
+        panels[0].legend(fontsize=6)
+
+
+def _line(
+    panel: Axes,
+    outcomes: Outcomes,
+    sweep: str,
+    values: list[float],
+    method: str,
+    shown: str,
+    trained_at: int | None,
+    number: int,
+) -> None:
+    found = [(value, outcomes.interval(sweep, value, method, shown, trained_at)) for value in values]
+    points = [(value, interval) for value, interval in found if interval]
+    if not points:
+        return
+    means = [interval.value for _, interval in points]
+    several = points[0][1].low > float("-inf")
+    bars = (
+        [
+            [interval.value - interval.low for _, interval in points],
+            [interval.high - interval.value for _, interval in points],
+        ]
+        if several
+        else None
+    )
+    panel.errorbar(
+        [value for value, _ in points],
+        means,
+        bars,
+        color=PALETTE[number % len(PALETTE)],
+        marker=MARKS[number],
+        linewidth=1,
+        elinewidth=0.8,
+        capsize=2,
+        label=method,
+    )
+
+
+def _curves(curves: dict[str, list[list[tuple[int, float]]]], path: Path) -> None:
+    with figure(path, width=6, height=3.4) as (panel,):
+        for number, (name, seeds) in enumerate(curves.items()):
+            for place, points in enumerate(seeds):
+                slots, rewards = [slot for slot, _ in points], [reward for _, reward in points]
+                colour = PALETTE[number % len(PALETTE)]
+                panel.plot(slots, rewards, color=colour, linewidth=1, label=name if place == 0 else "_")
+        panel.set(xlabel="slots learnt from", ylabel="reward, mean of 100 slots")
+        panel.legend(fontsize=7)
