@@ -26,6 +26,8 @@ from testbed.runtime.slot_board import Posting, SlotBoard
 
 AHEAD_S = 0.01
 """So long before a slot begins it is decided; no more than a quarter of a slot."""
+FIRST_AHEAD_S = 0.25
+"""So long before the run the first is: policies load what they need when they are first asked."""
 
 _ASK_AGAIN_S = 0.0005
 
@@ -44,10 +46,9 @@ class SlotClock(NamedTuple):
         """The slot of an instant of the monotonic clock."""
         return math.floor((instant_s - self.start_s) / self.slot_s)
 
-    @property
-    def ahead_s(self) -> float:
-        """How long before its beginning a slot is decided."""
-        return min(AHEAD_S, self.slot_s / 4)
+    def looks_s(self, slot: int) -> float:
+        """When a slot is to be decided (monotonic clock)."""
+        return self.begins_s(slot) - (min(AHEAD_S, self.slot_s / 4) if slot else FIRST_AHEAD_S)
 
 
 def decide_slots(
@@ -61,7 +62,7 @@ def decide_slots(
     """Decide slot after slot until told to stop. Slots that began while one was decided are left out; one that the
     policy cannot decide is accounted for with the reason."""
     slot = 0
-    while not stopping.wait(max(0.0, clock.begins_s(slot) - clock.ahead_s - time.monotonic())):
+    while not stopping.wait(max(0.0, clock.looks_s(slot) - time.monotonic())):
         account(_decide(slot, clock, observe, policy, post))
         slot = max(slot, clock.slot_at(time.monotonic())) + 1
 

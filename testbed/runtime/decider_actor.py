@@ -34,6 +34,7 @@ class DeciderActor:
         run = RunSpec.decode(spec)
         assert run.slots is not None
         make_importable(run.search_path)
+        os.chdir(run.search_path[0])  # files that options name are found where the command was called
         self._slots = run.slots
         self._outlook = Outlook(resolved, self._board, run.profile, run.slots.slot_s, run.slots.deadline_s)
         self._policy = make_slot_policy(run.policy, run.options, run.seed, estimate_error=run.estimate_error)

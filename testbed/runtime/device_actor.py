@@ -140,7 +140,7 @@ class DeviceActor:
         """Publish before each slot how the devices stand, a little before it is decided."""
         assert self._alarm is not None
         for slot in itertools.count():
-            await self._alarm.until(clock.begins_s(slot) - clock.ahead_s - _TELL_AHEAD_S)
+            await self._alarm.until(clock.looks_s(slot) - _TELL_AHEAD_S)
             for device in self._devices.values():
                 device.tell()
 

@@ -115,9 +115,10 @@ def test_slots_are_decided_rates_allotted_and_late_deciders_replaced(command, mi
 
     summary, jobs, _, slots = read(slow)
     assert summary["verdict"] == "VALID", summary["reasons"]
-    assert len(slots) <= 9 and (slots["late_ms"].dropna() > 300).all()
+    assert len(slots) <= 9 and (slots["late_ms"].dropna() > 100).all()
     assert set(jobs["decided_by"]) <= {"last", "greedy"} and (jobs["decided_by"] == "last").sum() > 3
-    assert (jobs.loc[jobs["arrival_s"] < 0.3, "decided_by"] == "greedy").all()
+    first = slots["late_ms"].iloc[0] / 1e3
+    assert (jobs.loc[jobs["arrival_s"] < first - 0.02, "decided_by"] == "greedy").all()
     assert summary["slots"]["share_on_time"] == 0
 
     summary, jobs, _, slots = read(fails)

@@ -11,10 +11,11 @@ from testbed.documents.workload import POLICIES
 from testbed.jobs.decision import LOCAL, Decision, Kind, OperatingPoint, Option
 from testbed.offloading.policy import BUILT_IN, NoEdge, PolicyError, check_profile, make_policy
 from testbed.offloading.prediction import reachable
+from testbed.offloading.slot_policy import BY_SLOT
 
 
 def test_workload_files_name_every_policy_there_is():
-    assert set(BUILT_IN) == set(POLICIES)
+    assert {*BUILT_IN, *BY_SLOT} == set(POLICIES)
 
 
 def test_local_is_local(observed):
