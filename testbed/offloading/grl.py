@@ -24,11 +24,11 @@ WIDTHS = (128, 64)
 BLOCK = 512
 """Edges gone through together when deciding: 256 KiB of what the wider layer computes of them."""
 
-CANDIDATES = 16
+CANDIDATES = 64
 """Judged a round. A constant, so that a decision's time grows no faster than devices times options."""
 
-ROUNDS = 4
-"""Rounds of candidates a slot."""
+ROUNDS = 2
+"""Rounds of candidates a slot. Few and large: a model's call takes much the same for one candidate and for many."""
 
 
 class GraphActor:
