@@ -61,7 +61,7 @@ def _inputs(workload: Workload, topology: ResolvedTopology, seed: int) -> Inputs
     try:
         with bar_when_told("measuring the model") as progress:
             inputs = draw_inputs(workload, topology, seed, progress)
-        check_policies(workload.policies, inputs.profile, seed)
+        check_policies(workload, topology, inputs.profile, seed)
         with bar_when_told("preparing payloads") as progress:
             prepare_payloads(workload, topology, inputs, progress)
     except (CheckpointError, ModelError, PhotographError) as error:

@@ -27,7 +27,7 @@ from testbed.documents.resolved import SPLITS, LinkChange, PolicySpec, RuntimeNa
 from testbed.documents.topology import Name, NodeName, Pair
 from testbed.documents.units import Duration, Instant, Rate, Slot
 
-POLICIES = ("local", "full", "fixed", "random", "greedy")
+POLICIES = ("local", "full", "fixed", "random", "greedy", "droo", "grl")
 _CLASS = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*"
 _CLASS_SCHEMA = {"type": "string", "pattern": f"^{_CLASS}$"}
 
@@ -139,6 +139,20 @@ class Weighing(Model):
     )
 
 
+class Trained(Model):
+    """A policy that was trained, and decides once a slot for all devices."""
+
+    name: Literal["droo", "grl"] = Field(description="The policy.")
+    policy: str | None = Field(
+        None,
+        min_length=1,
+        description="What was trained, a file; if not given, the one shipped for the topology's size.",
+    )
+    encodings: Annotated[list[str], Field(min_length=1)] | None = Field(
+        None, description="What it chooses among, beside local; if not given, as the policies that weigh."
+    )
+
+
 class Full(Model):
     """Sends every photograph to an edge."""
 
@@ -188,6 +202,7 @@ def _kind_of_options(value: object) -> str | None:
         return "<name>"
     name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
     known = {"full": "<full>", "fixed": "<fixed>", "local": "<local>", "random": "<weighing>", "greedy": "<weighing>"}
+    known |= {"droo": "<trained>", "grl": "<trained>"}
     if isinstance(value, dict | Model):
         return known.get(name, "<custom>") if isinstance(name, str) else "<custom>"
     return None
@@ -198,6 +213,7 @@ _Options = (
     Annotated[BareName, Tag("<name>")]
     | Annotated[Local, Tag("<local>")]
     | Annotated[Weighing, Tag("<weighing>")]
+    | Annotated[Trained, Tag("<trained>")]
     | Annotated[Full, Tag("<full>")]
     | Annotated[Fixed, Tag("<fixed>")]
     | Annotated[Custom, Tag("<custom>")]
@@ -218,8 +234,8 @@ class Offloading(Model):
     """How the decision is taken where a job is computed."""
 
     policy: _Policies = Field(
-        description="local, full, fixed, random, greedy, package.module:Class, {name: NAME, ...options}, or a list of "
-        "these: each is run on the same arrivals.",
+        description="local, full, fixed, random, greedy, droo, grl, package.module:Class, {name: NAME, ...options}, or "
+        "a list of these: each is run on the same arrivals.",
     )
     estimate_error: float = Field(
         0.0,

@@ -16,8 +16,7 @@ from testbed.offloading.slots import Assignment, DeviceView, SlotObservation, Sl
 from testbed.offloading.trained import Trained
 
 BY_SLOT: dict[str, Callable[..., SlotPolicy]] = {"grl": partial(Trained, "grl"), "droo": partial(Trained, "droo")}
-"""The policies that come with the testbed and decide once a slot, by the names that workload files use. They are called
-with their options."""
+"""The policies that come with the testbed and decide once a slot, by the names that workload files use."""
 
 
 def decides_slots(name: str) -> bool:

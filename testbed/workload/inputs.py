@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,13 +13,17 @@ from testbed.aecnn.loading import load_model
 from testbed.aecnn.own.check import check_stages
 from testbed.aecnn.own.profile import kept_profile
 from testbed.aecnn.photographs import open_photographs
-from testbed.documents.resolved import PolicySpec, ResolvedTopology
+from testbed.documents.resolved import ResolvedTopology
 from testbed.documents.workload import Workload, is_class
 from testbed.jobs.job import Job
 from testbed.jobs.profile import Profile
+from testbed.offloading.errors import NotPossible, PolicyError
 from testbed.offloading.policy import check_profile, make_policy
-from testbed.offloading.slot_policy import check_slot_profile, decides_slots, make_slot_policy
+from testbed.offloading.slot_policy import CheckedSlots, check_slot_profile, decides_slots, make_slot_policy
+from testbed.offloading.slots import SlotObservation
 from testbed.runtime import payload_store
+from testbed.runtime.board import Board
+from testbed.runtime.decider import Outlook
 from testbed.runtime.user_modules import make_importable, search_path
 from testbed.workload.arrivals import draw_jobs
 
@@ -70,14 +76,38 @@ def prepare_payloads(
         payload_store.prepare(inputs.store, chosen.checkpoint, chosen.runtime, chosen.images, missing, progress)
 
 
-def check_policies(policies: tuple[PolicySpec, ...], profile: Profile, seed: int) -> None:
-    """Refuse, before anything starts, a policy that cannot be made or wants what the profile lacks.
+def check_policies(workload: Workload, topology: ResolvedTopology, profile: Profile, seed: int) -> None:
+    """Refuse, before anything starts, a policy that cannot be made, wants what the profile lacks, or decides slots and
+    cannot decide one of the topology at rest.
 
     Raises:
         PolicyError: with what is allowed.
     """
-    for spec in policies:
+    for spec in workload.policies:
         if decides_slots(spec.name):
-            check_slot_profile(make_slot_policy(spec.name, spec.options, seed), profile)
+            policy = make_slot_policy(spec.name, spec.options, seed)
+            check_slot_profile(policy, profile)
+            _check_at_rest(policy, _at_rest(topology, profile, workload))
         else:
             check_profile(make_policy(spec.name, spec.options, seed), profile)
+
+
+def _check_at_rest(policy: CheckedSlots, observation: SlotObservation) -> None:
+    try:
+        policy.decide_slot(observation)
+    except NotPossible:
+        raise
+    except Exception as error:  # a user's class may raise anything
+        reason = str(error) if isinstance(error, PolicyError) else f"it raised {type(error).__name__}: {error}"
+        raise PolicyError(f"policy '{policy.name}': cannot decide for this topology: {reason}") from error
+
+
+def _at_rest(topology: ResolvedTopology, profile: Profile, workload: Workload) -> SlotObservation:
+    """The first slot as a decider would see it before anything happens."""
+    with tempfile.TemporaryDirectory() as folder:
+        board = Board(Path(folder) / "board", topology)
+        for link in topology.links:
+            for direction, parameters in enumerate((link.up, link.down)):
+                board.set_link((link.a, link.b), direction, parameters)
+        outlook = Outlook(topology, board, profile, workload.offloading.slot_s, workload.deadline_s)
+        return outlook.observe(0, time.monotonic())
