@@ -195,9 +195,22 @@ def test_a_policy_is_tried_out_by_the_command(command, tmp_path: Path) -> None:
     assert command("validate", check=False).returncode == 2
 
 
+def test_a_policy_that_cannot_decide_the_topology_is_refused_before_anything_is_made(command, mine, machine) -> None:
+    for policy, says in {
+        "{name: 'mine:Turns', share: 2}": "policy 'mine:Turns' decided for dev1 an uplink share of 2",
+        "{name: 'mine:Turns', takes_s: soon}": "cannot decide for this topology: it raised TypeError",
+        "{name: grl, policy: nowhere.safetensors}": "nowhere.safetensors",
+    }.items():
+        topology, workload = mine("slots-refused", policy=policy)
+        done = command("run", workload, "--topology", topology, cwd=workload.parent, check=False)
+        assert done.returncode == 2, done.stderr
+        (line,) = done.stderr.splitlines()
+        assert says in line
+
+
 EXAMPLES = Path(__file__).parents[2] / "examples" / "policies"
 
 
-@pytest.mark.parametrize("name", ["cautious:Cautious", "{name: 'shared:Shared', share: 0.5}"])
-def test_the_examples_are_right(command, name: str) -> None:
+@pytest.mark.parametrize("name", ["cautious:Cautious", "{name: 'shared:Shared', share: 0.5}", "grl"])
+def test_the_examples_and_what_was_trained_are_right(command, name: str) -> None:
     assert "ok" in command("validate", EXAMPLES / "workload.yaml", "--policy", name, cwd=EXAMPLES).stdout
