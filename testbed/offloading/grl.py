@@ -24,7 +24,7 @@ WIDTHS = (128, 64)
 BLOCK = 512
 """Edges gone through together when deciding: 256 KiB of what the wider layer computes of them."""
 
-CANDIDATES = 64
+CANDIDATES = 48
 """Judged a round. A constant, so that a decision's time grows no faster than devices times options."""
 
 ROUNDS = 2
@@ -64,7 +64,7 @@ class GraphActor:
             total = apply(f"{name}.edge", edges)
             total += apply(f"{name}.device", devices)[..., :, None, :]
             total += apply(f"{name}.option", options)[..., None, :, :]
-            return total.clip(min=0)
+            return _relu(total)
 
         per_device = allowed / allowed.sum(-1)[..., None].clip(min=1)
         per_option = allowed / allowed.sum(-2)[..., None, :].clip(min=1)
@@ -77,9 +77,10 @@ class GraphActor:
                 to_options = to_options + (per_option[..., block, :, None] * messages).sum(-3)
                 to_devices = (per_device[..., block, None, :] @ messages)[..., 0, :]
                 heard = apply(f"{layer}.device", devices) + apply(f"{layer}.to_device", to_devices)
-                updated.append(heard.clip(min=0))
+                updated.append(_relu(heard))
             known = updated
-            options = (apply(f"{layer}.option", options) + apply(f"{layer}.to_option", to_options)).clip(min=0)
+            heard = apply(f"{layer}.option", options) + apply(f"{layer}.to_option", to_options)
+            options = _relu(heard)
         scores = [
             apply("out", joined("score", devices, options, edges[..., block, :, :]))[..., 0]
             for block, devices in zip(blocks, known, strict=True)
@@ -92,6 +93,10 @@ def _joining(rng: np.random.Generator, name: str, inputs: tuple[int, int, int], 
     for role, size in zip(("device", "option", "edge"), inputs, strict=True):
         weights |= linear(rng, f"{name}.{role}", size, width)
     return weights
+
+
+def _relu(values: Any) -> Any:
+    return np.maximum(values, 0, out=values) if isinstance(values, np.ndarray) else values.relu()
 
 
 def _blocks(edges: Any) -> list[slice]:
