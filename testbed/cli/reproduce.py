@@ -60,9 +60,6 @@ def policies(
     ] = False,
     seeds: Annotated[str, typer.Option(help="Each trains learners anew and has slots of its own.")] = "1,2,3,4,5",
     checkpoint: Annotated[str, typer.Option(help="Whose profile: the shipped one's if not given.")] = "default",
-    droo: Annotated[
-        Path | None, typer.Option(help="Folder of DROO's published data, to try learners on that too.")
-    ] = None,
     output: Annotated[Path, typer.Option(help="Folder of the report; an experiment killed there goes on.")] = Path(
         "results/policies"
     ),
