@@ -16,14 +16,14 @@ def frames_of(devices, count):
 
 
 def test_learners_are_compared_on_ten_devices_and_carried_from_others():
-    found = list(compare({devices: frames_of(devices, 150) for devices in (3, 4, 10)}, seeds=[1], frames=120))
+    found = list(compare({devices: frames_of(devices, 80) for devices in (3, 4, 10)}, seeds=[1], frames=60))
     assert [one.learner for one in found] == ["droo", "grl", "grl learnt at 3, 4"]
     for one in found:
-        assert one.frames == 120
+        assert one.frames == 60
         assert 0.5 < one.own_last <= one.last <= 1 + 1e-9
         assert 1 <= one.candidates <= 10
-        assert 0 < one.decision_ms
-    assert found[1].last > 0.95
+        assert one.decision_ms > 0
+    assert found[1].last > 0.9
 
 
 def test_without_other_files_nothing_is_carried():
@@ -52,4 +52,4 @@ def test_the_last_fifth_is_told_of_and_the_first_thousand():
     found = summary("one", 3, Followed(rate, rate / 2, np.full(5000, 4), np.full(5000, 0.002)))
     assert (found.first, found.last, found.own_last) == (0.5, 1.0, 0.5)
     assert found.candidates == 4
-    assert found.frame_ms == found.decision_ms == pytest.approx(2.0)
+    assert (found.frame_ms, found.decision_ms) == pytest.approx((2.0, 2.0))
