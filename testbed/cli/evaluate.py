@@ -1,4 +1,4 @@
-"""`testbed evaluate`: accuracy and payload bytes of every operating point of a model."""
+"""`testbed evaluate`: accuracy and payload bytes of every operating point of a model; what a policy comes to."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
+_SLOTS = 300
+
 
 def evaluate(
     checkpoint: Annotated[
         str,
         typer.Argument(
-            help='"default" for the shipped checkpoint, a .safetensors file, or your own package.module:Class.'
+            help='"default" for the shipped checkpoint, a .safetensors file (a policy\'s too), or package.module:Class.'
         ),
     ],
     images: Annotated[
@@ -20,7 +22,15 @@ def evaluate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON value on stdout.")] = False,
 ) -> None:
-    """Accuracy, mean-per-class accuracy and payload bytes of every operating point, on photographs."""
+    """Accuracy, mean-per-class accuracy and payload bytes of every operating point, on photographs.
+
+    A policy's file: its reward, accuracy and share of jobs on time, on slots that it did not learn from.
+    """
+    from testbed.experiments.policies.evaluation import is_policy
+
+    if is_policy(Path(checkpoint)):
+        _evaluate_policy(Path(checkpoint), images, as_json)
+        return
     import msgspec
     import torch
     from rich.box import SIMPLE
@@ -78,3 +88,35 @@ def evaluate(
         )
     typer.echo(f"{checkpoint}: {result.n} photographs of {named}")
     Console().print(table)
+
+
+def _evaluate_policy(path: Path, images: Path | None, as_json: bool) -> None:
+    import msgspec
+
+    from testbed.aecnn.checkpoint import CheckpointError, load_checkpoint, load_profile
+    from testbed.cli.errors import WrongInputError
+    from testbed.cli.progress import bar
+    from testbed.experiments.policies.evaluation import config_of, evaluate_policy
+    from testbed.experiments.tables import Table, show
+    from testbed.offloading.errors import PolicyError
+
+    if images is not None:
+        raise WrongInputError("--images: a policy is evaluated on slots of its scenario, not on photographs")
+    try:
+        checkpoint = load_checkpoint(config_of(path).checkpoint)
+        profile = load_profile(checkpoint.path, checkpoint.sha256)
+        with bar(f"{_SLOTS} slots") as progress:
+            task = progress.add_task("", total=1.0)
+            result = evaluate_policy(path, profile, _SLOTS, lambda done: progress.update(task, completed=done))
+    except (CheckpointError, PolicyError) as error:
+        raise WrongInputError(str(error)) from None
+    if as_json:
+        typer.echo(msgspec.json.encode(result).decode())
+        return
+    rows = tuple(
+        (name, f"{one.reward:.3f}", f"{one.accuracy:.1%}", f"{one.success:.1%}", f"{one.throughput_per_s:.1f}")
+        for name, one in result.results.items()
+    )
+    size = f"{result.scenario.devices} devices, {result.scenario.edges} edges"
+    headings = ("policy", "reward", "accuracy", "on time", "on time /s")
+    show([Table(f"{path}: {result.slots} slots, {size}", headings, rows, note="a late job's accuracy counts 0")])
