@@ -9,6 +9,7 @@ import numpy as np
 
 from testbed.experiments.paired import Interval, over_seeds
 from testbed.experiments.policies.judging import Judged
+from testbed.experiments.policies.methods import METHODS
 
 AT_DEFAULTS = "defaults"
 AT_OPTIMUM = "optimum"
@@ -50,8 +51,9 @@ class Outcomes(msgspec.Struct, frozen=True):
         return over_seeds(values) if values else None
 
     def methods(self, sweep: str) -> list[str]:
-        """Those judged in a sweep, in order."""
-        return list(dict.fromkeys(row.method for row in self.rows if row.sweep == sweep))
+        """Those judged in a sweep, in their order."""
+        judged = {row.method for row in self.rows if row.sweep == sweep}
+        return [method.name for method in METHODS if method.name in judged]
 
     def swept(self, sweep: str) -> list[float]:
         """The values of a sweep."""

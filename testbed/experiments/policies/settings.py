@@ -9,8 +9,8 @@ import msgspec
 from testbed.offloading.learner import Learning
 from testbed.offloading.scenario import Scenario
 
-DEFAULTS = Scenario(stay_slots=10)
-"""The default scenario, but that devices stay for 10 slots: more places are seen in as many slots."""
+DEFAULTS = Scenario(stay_slots=1)
+"""The default scenario, but that every slot has other devices at other places: means over as many slots vary less."""
 
 LEARNING = Learning(batch=32, every=5)
 OPTIMUM = msgspec.structs.replace(DEFAULTS, devices=4)
@@ -57,7 +57,7 @@ def quick(seeds: Sequence[int]) -> Settings:
         DEADLINE: (70.0, 100.0, 150.0),
         CAPACITY: (50.0, 100.0, 200.0),
     }
-    return Settings(tuple(seeds), 800, 60, (5, 20), values, droo_sizes=False)
+    return Settings(tuple(seeds), 800, 200, (5, 20), values, droo_sizes=False)
 
 
 def whole(seeds: Sequence[int]) -> Settings:
