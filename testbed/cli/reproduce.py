@@ -60,6 +60,9 @@ def policies(
     ] = False,
     seeds: Annotated[str, typer.Option(help="Each trains learners anew and has slots of its own.")] = "1,2,3,4,5",
     checkpoint: Annotated[str, typer.Option(help="Whose profile: the shipped one's if not given.")] = "default",
+    droo: Annotated[
+        Path | None, typer.Option(help="Folder of DROO's published data_N.mat, to try learners on those too.")
+    ] = None,
     output: Annotated[Path, typer.Option(help="Folder of the report; an experiment killed there goes on.")] = Path(
         "results/policies"
     ),
@@ -68,16 +71,22 @@ def policies(
     """GRL-AECNN against its rivals and baselines: at the defaults, in sweeps, near the optimum, at other sizes."""
     from testbed.aecnn.checkpoint import CheckpointError, load_checkpoint, load_profile
     from testbed.cli.progress import stages
+    from testbed.experiments.mat_file import MatFileError
     from testbed.experiments.policies import settings
     from testbed.experiments.policies.experiment import reproduce
+    from testbed.experiments.policies.published import load_frames, on_published
     from testbed.offloading.errors import PolicyError
 
     tried = (settings.quick if quick else settings.whole)(_numbers(seeds))
+    frames = settings.QUICK_FRAMES if quick else None
     try:
+        files = load_frames(droo) if droo else None
         loaded = load_checkpoint(checkpoint)
+        profile = load_profile(loaded.path, loaded.sha256)
         with stages() as told:
-            made = reproduce(load_profile(loaded.path, loaded.sha256), tried, output, processes, told)
-    except (CheckpointError, PolicyError, OSError) as error:
+            more = [on_published(files, tried.seeds[:2], frames, told)] if files else []
+            made = reproduce(profile, tried, output, processes, told, more)
+    except (CheckpointError, PolicyError, MatFileError, OSError) as error:
         raise WrongInputError(str(error)) from None
     _show(made.report.shown, made.report.heading, made.path)
 

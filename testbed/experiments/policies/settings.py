@@ -19,6 +19,9 @@ OPTIMUM = msgspec.structs.replace(DEFAULTS, devices=4)
 JUDGED_SEED = 1_000_000
 """Added to a seed: what policies are judged on is none of what they learnt from."""
 
+QUICK_FRAMES = 3000
+"""Of DROO's data, a file."""
+
 
 class Point(msgspec.Struct, frozen=True):
     """One scenario of a sweep, by the value that is swept."""
