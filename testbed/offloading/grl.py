@@ -24,7 +24,7 @@ WIDTHS = (128, 64)
 BLOCK = 512
 """Edges gone through together when deciding: 256 KiB of what the wider layer computes of them."""
 
-CANDIDATES = 48
+CANDIDATES = 32
 """Judged a round. A constant, so that a decision's time grows no faster than devices times options."""
 
 ROUNDS = 2
