@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 
 from testbed.experiments.drawing import PALETTE, figure
-from testbed.experiments.policies.methods import METHODS, OURS
+from testbed.experiments.paired import Interval
+from testbed.experiments.policies.methods import METHODS, OURS, Method
 from testbed.experiments.policies.outcomes import AT_DEFAULTS, AT_OPTIMUM, Outcomes
 from testbed.experiments.policies.settings import DEFAULTS
 
@@ -35,45 +37,29 @@ def _sweep(outcomes: Outcomes, sweep: str, path: Path) -> None:
         for panel, (shown, label) in zip(panels, SHOWN.items(), strict=True):
             for number, method in enumerate(METHODS):
                 trained_at = DEFAULTS.devices if method.name == OURS else None
-                _line(panel, outcomes, sweep, values, method.name, shown, trained_at, number)
+                found = [(value, outcomes.interval(sweep, value, method.name, shown, trained_at)) for value in values]
+                _line(panel, method, number, [(value, interval) for value, interval in found if interval])
             panel.set(xlabel=sweep, ylabel=label)
         panels[0].legend(fontsize=6)
 
 
-def _line(
-    panel: Axes,
-    outcomes: Outcomes,
-    sweep: str,
-    values: list[float],
-    method: str,
-    shown: str,
-    trained_at: int | None,
-    number: int,
-) -> None:
-    found = [(value, outcomes.interval(sweep, value, method, shown, trained_at)) for value in values]
-    points = [(value, interval) for value, interval in found if interval]
+def _line(panel: Axes, method: Method, number: int, points: list[tuple[float, Interval]]) -> None:
+    """What learns is drawn solid."""
     if not points:
         return
-    means = [interval.value for _, interval in points]
-    several = points[0][1].low > float("-inf")
-    bars = (
-        [
-            [interval.value - interval.low for _, interval in points],
-            [interval.high - interval.value for _, interval in points],
-        ]
-        if several
-        else None
-    )
+    intervals = [interval for _, interval in points]
+    bars = [[one.value - one.low for one in intervals], [one.high - one.value for one in intervals]]
     panel.errorbar(
         [value for value, _ in points],
-        means,
-        bars,
+        [one.value for one in intervals],
+        bars if np.isfinite(bars).all() else None,
         color=PALETTE[number % len(PALETTE)],
         marker=MARKS[number],
+        linestyle="-" if method.learner else "--",
         linewidth=1,
         elinewidth=0.8,
         capsize=2,
-        label=method,
+        label=method.name,
     )
 
 
