@@ -5,15 +5,17 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "heap.h"
 
 enum { ETHERNET = 14, FRAME = 2048, AT_ONCE = 32, TAP_QUEUE = 4000, QUANTUM = 1500 };
+enum { LATE = 100000 }; /* ns after which the relay was kept from running */
 
 struct packet {
 	struct packet *next;
-	int64_t due; /* when it is delivered; until it has been served, when it was read */
+	int64_t due; /* when it is delivered; until it has been served, before when it cannot have been */
 	int length;
 	unsigned char frame[];
 };
@@ -63,6 +65,13 @@ struct link {
 	int tap[2];
 	struct direction direction[2]; /* 0: from tap[0] to tap[1] */
 };
+
+static int64_t now_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
 
 static struct heap work; /* what directions and airs have to do */
 
@@ -271,13 +280,14 @@ static bool receive(struct link *l, int side, int64_t held, int64_t now)
 		int size = (int)length - ETHERNET;
 		if (size <= 0 || d->is.rate <= 0)
 			continue;
-		struct packet *p = d->backlog + size > d->is.limit ? NULL : malloc(sizeof *p + length);
-		if (!(fits = p)) {
+		fits = d->backlog + size <= d->is.limit;
+		struct packet *p = fits || now_ns() > now + LATE ? malloc(sizeof *p + length) : NULL;
+		if (!p) {
 			d->dropped++;
 			continue;
 		}
 		p->length = (int)length;
-		p->due = now;
+		p->due = now + (int64_t)(8e9 * size / d->is.rate);
 		memcpy(p->frame, frame, length);
 		fifo_push(&d->queue, p);
 		d->backlog += size;
@@ -285,6 +295,8 @@ static bool receive(struct link *l, int side, int64_t held, int64_t now)
 			serve(&d->server, d->is.rate, p, d->server.since > came ? d->server.since : came);
 		if (d->server.done <= now)
 			advance(d, now);
+		if (!fits)
+			break; /* it is later than `now`: there will be room for this one when the rest is read */
 	}
 	settle(d);
 	return true;

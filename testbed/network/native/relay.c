@@ -52,7 +52,7 @@
 #include "link.h"
 
 enum { CLOSERS = 32, LINKS = 4096, CLIENTS = 64, EVENTS = 64 };
-enum { PAUSE = 100000, LATE = 100000, BEAT = 1000000, AWAKE = 1000000000 }; /* ns */
+enum { PAUSE = 100000, BEAT = 1000000, AWAKE = 1000000000 }; /* ns */
 enum { MESSAGE = 65536, PLANS = 1000000, RECORDS = 4000 };
 
 struct change {
@@ -81,13 +81,6 @@ static uint64_t applied_first, applied_end, plan_count;
 static int poller, listener, clients, planner = -1; /* planner: the client whose plans these are */
 static bool realtime;
 static volatile sig_atomic_t ending;
-
-static int64_t now_ns(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000LL + t.tv_nsec;
-}
 
 static struct timed *next_to_happen(void)
 {
@@ -461,7 +454,7 @@ int main(int argc, char **argv)
 	sigemptyset(&terminate);
 	sigaddset(&terminate, SIGTERM);
 	sigprocmask(SIG_BLOCK, &terminate, NULL);
-	int64_t ran = now_ns(), used = ran - AWAKE; /* when it last ran; when a packet last came */
+	int64_t polled = now_ns(), ran = polled, used = ran - AWAKE; /* its last turn's beginning and end; the last packet's coming */
 	while (!ending) {
 		struct epoll_event events[EVENTS];
 		int64_t next = next_to_happen()->when, now;
@@ -469,11 +462,14 @@ int main(int argc, char **argv)
 			next = ran + BEAT; /* so that it knows since when it was kept from running */
 		if (next < ran + PAUSE)
 			next = ran + PAUSE; /* what is due until then happens together: to sleep and wake is most of the work */
+		if (ran > polled + LATE)
+			next = polled; /* it was kept from running in the middle of its turn, or had much to do */
 		int count = wait_until(next, events, &none);
 		if (count < 0 && errno == EINTR)
 			continue;
 		if (count < 0)
 			die("cannot wait (Linux before 5.11 lacks epoll_pwait2)");
+		polled = now_ns();
 		for (int i = 0; i < count; i++) {
 			uint64_t which = events[i].data.u64;
 			now = now_ns();
