@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 
 from testbed.offloading.errors import PolicyError
-from testbed.offloading.grl import CANDIDATES, ROUNDS, Switches
 from testbed.offloading.learner import FORBIDDEN, Decided, Judge, Learner, Learning, Weights, linear
 from testbed.offloading.problem import Choices, Floats, Graph
 
@@ -143,15 +142,3 @@ def droo(like: Graph, seed: int) -> Learner:
     if like.allowed.shape[1] != 2 or not like.allowed.all():
         raise PolicyError("droo as published decides between two options, both allowed to every device")
     return Learner(BinaryActor.drawn(like, seed), Thresholds(), PUBLISHED, seed)
-
-
-def droo_aecnn(
-    like: Graph,
-    seed: int,
-    learning: Learning | None = None,
-    candidates: int = CANDIDATES,
-    rounds: int = ROUNDS,
-) -> Learner:
-    """An untrained DROO-AECNN for as many devices and options as `like` has; it learns as GRL does unless told."""
-    search = Switches(seed, candidates, rounds)
-    return Learner(FlatActor.drawn(like, seed), search, learning or Learning(), seed)

@@ -4,6 +4,9 @@ import itertools
 
 import numpy as np
 
+from testbed.offloading.droo import FlatActor
+from testbed.offloading.grl import Switches
+from testbed.offloading.learner import Learner, Learning
 from testbed.offloading.problem import Choices, Graph
 
 
@@ -35,3 +38,8 @@ class Crowding:
         everything = np.array(list(itertools.product(range(options), repeat=devices)))
         kept = everything[self.allowed[np.arange(devices), everything].all(axis=1)]
         return float(self.rewards(kept).max())
+
+
+def droo_aecnn(like: Graph, seed: int, learning: Learning | None = None) -> Learner:
+    """DROO's network over the flattened graph, searching and learning as GRL does."""
+    return Learner(FlatActor.drawn(like, seed), Switches(seed), learning or Learning(), seed)

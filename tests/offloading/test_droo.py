@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from testbed.offloading.droo import BinaryActor, Thresholds, droo, droo_aecnn
+from testbed.offloading.droo import BinaryActor, Thresholds, droo
 from testbed.offloading.errors import PolicyError
 from testbed.offloading.learner import probabilities
 from testbed.offloading.wpt import WirelessPowered, alternating_weights
-from tests.offloading.crowding import Crowding
+from tests.offloading.crowding import Crowding, droo_aecnn
 
 
 def frames(devices, count, seed=0):

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from testbed.offloading.actors import load_actor, save_actor
-from testbed.offloading.droo import droo, droo_aecnn
+from testbed.offloading.droo import droo
 from testbed.offloading.errors import PolicyError
 from testbed.offloading.grl import grl
 from testbed.offloading.learner import Learning
 from testbed.offloading.wpt import WirelessPowered, alternating_weights
-from tests.offloading.crowding import Crowding
+from tests.offloading.crowding import Crowding, droo_aecnn
 
 SMALL = Learning(memory=40, batch=16, every=5)
 

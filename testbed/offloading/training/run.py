@@ -10,10 +10,8 @@ import numpy as np
 
 from testbed.aecnn.training.progress import Progress
 from testbed.jobs.profile import Profile
-from testbed.offloading.actors import save_actor
-from testbed.offloading.droo import FlatActor
+from testbed.offloading.actors import KINDS, save_actor
 from testbed.offloading.errors import PolicyError
-from testbed.offloading.grl import GraphActor
 from testbed.offloading.learner import Learner
 from testbed.offloading.making import check_encodings
 from testbed.offloading.mec import Mec, MecProblem
@@ -22,7 +20,6 @@ from testbed.offloading.trained import FEATURES
 from testbed.offloading.training.config import PolicyConfig
 from testbed.offloading.training.searching import Thorough
 
-ACTORS: dict[str, type[GraphActor | FlatActor]] = {"grl": GraphActor, "droo": FlatActor}
 TOLD_EVERY = 20
 """Slots between two tellings of progress, which gives means over the last hundred."""
 
@@ -49,7 +46,7 @@ class PolicyTraining:
         self.models = [Mec(scenario, self.profile) for scenario in config.scenarios]
         self.slots = [Slots(scenario, config.seed) for scenario in config.scenarios]
         like = self._problem(0).graph
-        actor = ACTORS[config.learner].drawn(like, config.seed)
+        actor = KINDS[config.learner].drawn(like, config.seed)
         self.learner = Learner(actor, Thorough(), config.learning, config.seed)
         output.mkdir(parents=True, exist_ok=True)
         self._claim(output / "config.json")
