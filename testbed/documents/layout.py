@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from testbed.documents.model import KEY, nearest, one_of
-from testbed.documents.topology import MAX_NODES, NODE_NAME_LENGTH
+from testbed.documents.topology import MAX_NODES, NODE_NAME_LENGTH, PLACEMENTS
 from testbed.documents.units import BANDWIDTH
 
 MAX_LINKS = 4096
@@ -33,10 +33,13 @@ _ALLOWED = ({_DEVICE, _AP}, {_EDGE, _AP}, {_AP})
 
 @dataclass
 class Layout:
-    """Nodes with their kinds, links with the index of the entry that each comes from, and problems."""
+    """Nodes with their kinds, links with the index of the entry that each comes from, nodes that were placed by hand
+    with their machines, and problems.
+    """
 
     kinds: dict[str, str] = field(default_factory=dict)
     pairs: dict[tuple[str, str], int] = field(default_factory=dict)
+    placed: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
     @property
@@ -69,11 +72,13 @@ def unknown_node(pattern: str, names: Collection[str], what: str = "node") -> st
 def lay_out(data: Mapping[str, Any], broken: Collection[Loc] = ()) -> Layout:
     """The layout of a topology document, whose fields at `broken` are known to be wrong already."""
     layout = Layout()
+    _check_addresses(layout, data, broken)
     if not all(isinstance(data.get(kind), dict) for kind in _KINDS) or any(_unsure(loc) for loc in broken):
         return layout
     _name_nodes(layout, data)
-    if layout.problems:
+    if any(loc[0] in _KINDS for loc, _ in layout.problems):
         return layout
+    _place_nodes(layout, data, broken)
     links_known = _pair_nodes(layout, data, broken)
     edges_known = _check_edges(layout, data, broken, links_known)
     if links_known:
@@ -105,6 +110,60 @@ def _name_nodes(layout: Layout, data: Mapping[str, Any]) -> None:
             text = f"{taken[0]!r} is already {layout.kinds[taken[0]]}, each node needs a name of its own"
             layout.problems.append((loc, text))
         layout.kinds.update(dict.fromkeys(names, _KINDS[kind]))
+
+
+def _check_addresses(layout: Layout, data: Mapping[str, Any], broken: Collection[Loc]) -> None:
+    """Each machine needs addresses of its own: Ray and tunnels know machines by them."""
+    machines = data.get("machines")
+    if not isinstance(machines, dict):
+        return
+    for kind in ("address", "tunnel_address"):
+        taken: dict[str, str] = {}
+        for name, entry in machines.items():
+            loc: Loc = ("machines", name, kind)
+            address = entry.get(kind) if isinstance(entry, dict) else None
+            if not isinstance(address, str) or loc in broken:
+                continue
+            if address in taken:
+                layout.problems.append(
+                    (loc, f"{address} is already that of {taken[address]!r}, each machine needs its own")
+                )
+            taken.setdefault(address, name)
+
+
+def _place_nodes(layout: Layout, data: Mapping[str, Any], broken: Collection[Loc]) -> None:
+    """Matches the patterns of `place`."""
+    place, machines = data.get("place", {}), data.get("machines", {})
+    if not isinstance(place, dict) or not isinstance(machines, dict) or ("place",) in broken:
+        return
+    if place and not machines:
+        layout.problems.append((("place",), "there are no `machines` to place nodes on, name some or leave it out"))
+        return
+    by: dict[str, str] = {}  # the pattern that placed each node
+    for pattern, machine in place.items():
+        loc: Loc = ("place", pattern)
+        if len(layout.problems) >= ENOUGH:
+            return
+        if any(each[:2] == loc for each in broken):
+            continue
+        if pattern == "by":
+            if machine not in PLACEMENTS:
+                text = (
+                    f"{machine!r} is no placement{nearest(machine, PLACEMENTS) or ','} there are: {one_of(PLACEMENTS)}"
+                )
+                layout.problems.append((loc, text))
+            continue
+        if machine not in machines:
+            near = nearest(machine, machines) or ","
+            layout.problems.append((loc, f"there is no machine {machine!r}{near} there are: {one_of(machines)}"))
+            continue
+        names = _ends(layout, pattern, (*loc, KEY))
+        if twice := [name for name in names if name in by]:
+            text = f"places {twice[0]!r} a second time, first done by {by[twice[0]]!r}"
+            layout.problems.append(((*loc, KEY), text))
+        for name in names:
+            by.setdefault(name, pattern)
+            layout.placed.setdefault(name, machine)
 
 
 def _pair_nodes(layout: Layout, data: Mapping[str, Any], broken: Collection[Loc]) -> bool:

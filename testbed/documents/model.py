@@ -106,6 +106,8 @@ def _in_plain_words(error: ErrorDetails) -> str:
             return f"must be a list, found {found}"
         case "too_short" | "string_too_short":
             return "is empty, at least one is needed" if error["type"] == "too_short" else "is empty"
+        case "too_long":
+            return f"has more than {context['max_length']:,} entries"
         case "string_too_long":
             return f"is longer than {context['max_length']} characters"
         case "string_type":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from pydantic import ValidationError
 
@@ -16,6 +18,8 @@ from testbed.documents.resolved import (
     Compute,
     LinkChange,
     LinkParameters,
+    Placement,
+    PlacementRule,
     ResolvedAccessPoint,
     ResolvedDevice,
     ResolvedEdge,
@@ -24,8 +28,9 @@ from testbed.documents.resolved import (
     Schedule,
 )
 from testbed.documents.resolved import Limits as ResolvedLimits
+from testbed.documents.resolved import Machine as ResolvedMachine
 from testbed.documents.resolved import Tolerance as ResolvedTolerance
-from testbed.documents.topology import Limits, Paced, Topology
+from testbed.documents.topology import Limits, Machine, Paced, Topology
 
 
 def resolve(topology: Topology) -> ResolvedTopology:
@@ -58,6 +63,8 @@ def resolve(topology: Topology) -> ResolvedTopology:
         channels=channels.found,
         switch=topology.switch,
         tolerance=ResolvedTolerance(topology.tolerance.bandwidth, topology.tolerance.delay_s * 1e3),
+        machines=tuple(_machine(name, machine) for name, machine in topology.machines.items()),
+        place=Placement(cast(PlacementRule, topology.place.get("by", "access_point")), layout.placed),
     )
 
 
@@ -89,6 +96,19 @@ def _compute(compute: str | Paced) -> Compute:
 
 def _limits(limits: Limits | None) -> ResolvedLimits:
     return ResolvedLimits(limits.memory_bytes, limits.cpus) if limits else ResolvedLimits()
+
+
+def _machine(name: str, written: Machine) -> ResolvedMachine:
+    return ResolvedMachine(
+        name,
+        written.address,
+        written.user,
+        written.port,
+        written.key_file,
+        written.known_hosts,
+        written.python or sys.executable,
+        written.tunnel_address or written.address,
+    )
 
 
 class _Channels:

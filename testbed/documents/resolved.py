@@ -131,6 +131,29 @@ class ResolvedDevice(msgspec.Struct, frozen=True):
     limits: Limits = Limits()
 
 
+class Machine(msgspec.Struct, frozen=True):
+    """A lab machine, and how the driver's reaches it."""
+
+    name: str
+    address: str  # on the management network
+    user: str = "root"
+    port: int = 22
+    key_file: str | None = None  # None: OpenSSH's usual ones and the agent's; may begin with ~/
+    known_hosts: str | None = None  # None: OpenSSH's usual ones; may begin with ~/
+    python: str = ""  # of the environment there that has the testbed
+    tunnel_address: str = ""  # on the network that carries links between machines
+
+
+PlacementRule = Literal["access_point", "pack", "spread"]
+
+
+class Placement(msgspec.Struct, frozen=True):
+    """Which nodes lie on which machine: by hand, and the rule for all others."""
+
+    by: PlacementRule = "access_point"
+    by_hand: dict[str, str] = {}  # node to machine
+
+
 class ResolvedTopology(msgspec.Struct, frozen=True):
     """A topology ready to be built."""
 
@@ -143,6 +166,8 @@ class ResolvedTopology(msgspec.Struct, frozen=True):
     channels: tuple[Channel, ...] = ()  # several links may have the same; each draws its own
     switch: Literal["bridge", "ovs"] = "bridge"
     tolerance: Tolerance = Tolerance()
+    machines: tuple[Machine, ...] = ()  # none: all on this one
+    place: Placement = Placement()
 
 
 class LinkEvent(msgspec.Struct, frozen=True, tag="link"):

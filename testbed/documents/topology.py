@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, Self
@@ -237,10 +238,73 @@ class Tolerance(Model):
     delay_s: Delay = Field(0.0005, alias="delay", description="Difference from the delay asked; 0.5 ms if not given.")
 
 
-def _one_machine(value: object) -> object:
-    if value != {}:
-        raise explained("several machines are not supported by this version, leave it out or write {}")
-    return value
+MAX_MACHINES = 64
+
+_MACHINE_NAME = r"(?!local$)[a-z][a-z0-9-]{0,11}"  # `local` is what the only machine is called
+MachineName = Annotated[
+    str,
+    *_written_as(
+        _MACHINE_NAME,
+        "a machine name: a small letter, then at most 11 small letters, digits and hyphens, and not `local`",
+        "lab1",
+    ),
+]
+
+
+def _address(text: str) -> str:
+    try:
+        address = ipaddress.IPv4Address(text)
+    except ValueError:
+        raise explained(f"{shown(text)} is not an IPv4 address, such as 10.9.0.1") from None
+    if address.is_loopback or address.is_multicast or address.is_unspecified or text == "255.255.255.255":
+        raise explained(f"{text} is no address at which another machine can be reached, give one such as 10.9.0.1")
+    return text
+
+
+Address = Annotated[
+    str,
+    AfterValidator(_address),
+    WithJsonSchema({"type": "string", "format": "ipv4", "examples": ["10.9.0.1"]}),
+]
+UserName = Annotated[str, *_written_as(r"[a-z_][a-z0-9_-]{0,31}", "a user name", "root")]
+AbsolutePath = Annotated[str, *_written_as(r"/[^\0]{1,1000}", "an absolute path", "/opt/testbed/.venv/bin/python")]
+OwnPath = Annotated[
+    str, *_written_as(r"(/|~/)[^\0]{1,1000}", "a path that is absolute or begins with ~/", "~/.ssh/id_ed25519")
+]
+
+
+class Machine(Model):
+    """A lab machine, as the others reach it."""
+
+    address: Address = Field(description="Its IPv4 address on the management network, for SSH and Ray.")
+    user: UserName = Field("root", description="Who logs in there; not root: one who may use sudo without a password.")
+    port: int = Field(22, ge=1, le=65535, description="The port where its SSH server listens.")
+    key_file: OwnPath | None = Field(
+        None, description="The private key to log in with; OpenSSH's usual ones and the agent's if not given."
+    )
+    known_hosts: OwnPath | None = Field(
+        None, description="The file that has its host key; OpenSSH's usual ones if not given."
+    )
+    python: AbsolutePath | None = Field(
+        None, description="Python of the environment there that has the testbed; the same path as here if not given."
+    )
+    tunnel_address: Address | None = Field(
+        None, description="Its IPv4 address on the network that carries links between machines; `address` if not given."
+    )
+
+
+PLACEMENTS = ("access_point", "pack", "spread")
+Place = Annotated[
+    dict[NodePattern, str],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "properties": {"by": {"enum": list(PLACEMENTS), "description": "The rule for nodes that are not named."}},
+            "additionalProperties": {"type": "string"},
+            "examples": [{"edge1": "lab2", "dev[1-4]": "lab1"}, {"by": "spread"}],
+        }
+    ),
+]
 
 
 class Topology(Model):
@@ -263,10 +327,17 @@ class Topology(Model):
     links: list[Link] = Field(
         min_length=1, description="The links, - {between: [dev*, ap1], bandwidth: 10 Mbit/s, delay: 5 ms}."
     )
-    machines: Annotated[dict[str, str], BeforeValidator(_one_machine)] = Field(
+    machines: dict[MachineName, Machine] = Field(
         {},
-        description="The lab machines that share the nodes; none: all on this one.",
-        json_schema_extra={"maxProperties": 0},
+        max_length=MAX_MACHINES,
+        description="The lab machines that share the nodes, {lab1: {address: 10.9.0.1}}; none: all on this one.",
+        examples=[{"lab1": {"address": "10.9.0.1"}, "lab2": {"address": "10.9.0.2"}}],
+    )
+    place: Place = Field(
+        {},
+        max_length=MAX_NODES,
+        description="Which nodes lie on which machine, {edge1: lab2}, and with `by` the rule for all others: "
+        "access_point (the default), pack or spread.",
     )
     congestion_control: Annotated[
         str, *_written_as(r"[a-z][a-z0-9_-]{0,14}", "the name of a TCP congestion control", "cubic")

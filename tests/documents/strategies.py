@@ -151,6 +151,26 @@ def _link(draw: st.DrawFn, between: list[str], files: dict[str, str]) -> dict[st
 
 
 @st.composite
+def _machines(draw: st.DrawFn, nodes: list[str]) -> dict[str, Any]:
+    names = [f"lab{number}" for number in range(1, draw(st.integers(1, 3)) + 1)]
+    optional = {
+        "user": st.sampled_from(["root", "tester"]),
+        "port": st.integers(1, 65535),
+        "key_file": st.just("~/.ssh/lab"),
+        "known_hosts": st.just("/etc/ssh/lab_hosts"),
+        "python": st.just("/opt/testbed/bin/python"),
+    }
+    machines = {name: draw(st.fixed_dictionaries({}, optional=optional)) for name in names}
+    for number, machine in enumerate(machines.values(), 1):
+        machine["address"] = f"10.9.0.{number}"
+        if draw(st.booleans()):
+            machine["tunnel_address"] = f"10.10.0.{number}"
+    place = draw(st.dictionaries(st.sampled_from(nodes), st.sampled_from(names)))
+    rule = draw(st.fixed_dictionaries({}, optional={"by": st.sampled_from(["access_point", "pack", "spread"])}))
+    return {"machines": machines, "place": place | rule}
+
+
+@st.composite
 def topologies(draw: st.DrawFn, *, of_this_machine: bool = False) -> Written:
     """Up to 3 access points, 2 edges and 4 devices.
 
@@ -204,5 +224,7 @@ def topologies(draw: st.DrawFn, *, of_this_machine: bool = False) -> Written:
     }
     if not of_this_machine:
         document |= draw(st.fixed_dictionaries({}, optional={"switch": st.sampled_from(["bridge", "ovs"])}))
+        if draw(st.booleans()):
+            document |= draw(_machines([*access_points, *homes]))
     tolerance = st.fixed_dictionaries({}, optional={"bandwidth": quantity(1, 50, "%"), "delay": DELAYS})
     return Written(document | draw(st.fixed_dictionaries({}, optional={"tolerance": tolerance})), files)

@@ -33,6 +33,8 @@ def test_shipped_files_are_valid(path):
         "bad_names",
         "channels",
         "nodes",
+        "machines",
+        "placement",
     ],
 )
 def test_broken_topologies_are_invalid(name):

@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,8 @@ from testbed.documents.resolved import (
     LinkChange,
     LinkEvent,
     LinkParameters,
+    Machine,
+    Placement,
     ResolvedTopology,
     StartEvent,
     StopEvent,
@@ -81,8 +84,23 @@ def test_up_is_away_from_the_node_named_first_even_if_that_is_the_access_point()
     assert (link.a, link.b, link.up.bandwidth_bps, link.down.bandwidth_bps) == ("ap2", "robot", 1e6, 2e6)
 
 
+LAB = {"lab1": {"address": "10.9.0.1"}, "lab2": {"address": "10.9.0.2", "user": "tester", "port": 2222}}
+
+
+def test_machines_have_their_defaults_and_patterns_place_nodes():
+    machines = LAB | {"lab3": {"address": "10.9.0.3", "python": "/opt/bin/python", "tunnel_address": "10.10.0.3"}}
+    resolved = resolve(topology(machines=machines, place={"by": "spread", "cam*": "lab2", "edge1": "lab3"}))
+    assert resolved.machines == (
+        Machine("lab1", "10.9.0.1", "root", 22, None, None, sys.executable, "10.9.0.1"),
+        Machine("lab2", "10.9.0.2", "tester", 2222, None, None, sys.executable, "10.9.0.2"),
+        Machine("lab3", "10.9.0.3", "root", 22, None, None, "/opt/bin/python", "10.10.0.3"),
+    )
+    assert resolved.place == Placement("spread", {"cam1": "lab2", "cam2": "lab2", "edge1": "lab3"})
+    assert (resolve(topology()).machines, resolve(topology()).place) == ((), Placement())
+
+
 def test_a_resolved_topology_goes_through_json():
-    resolved = resolve(topology())
+    resolved = resolve(topology(machines=LAB, place={"edge1": "lab2"}))
     assert msgspec.json.decode(msgspec.json.encode(resolved), type=ResolvedTopology) == resolved
 
 
