@@ -16,7 +16,8 @@ SOURCES = Path("testbed/network/native")
 
 
 class BuildNative(Command):
-    """Compiles each `NAME.c` to `bin/NAME` beside it (`python setup.py build_native`)."""
+    """Compiles each `NAME.c` to the program `bin/NAME` beside it (`python setup.py build_native`), a `libNAME.c` to a
+    library."""
 
     description = "compile the programs written in C beside their sources"
     user_options: ClassVar = [("into=", None, "the folder that is to hold them")]
@@ -37,7 +38,9 @@ class BuildNative(Command):
         for source in sorted(SOURCES.glob("*.c")):
             target = Path(self.into) / source.stem
             fresh = target.with_suffix(".new")  # a running program's file cannot be written to, but it can be replaced
-            subprocess.run([*compiler, "-O2", "-Wall", "-Wextra", "-pthread", "-o", fresh, source, "-lm"], check=True)
+            kind = ["-shared", "-fPIC"] if source.stem.startswith("lib") else ["-pthread"]
+            libraries = ["-ldl"] if source.stem.startswith("lib") else ["-lm"]
+            subprocess.run([*compiler, "-O2", "-Wall", "-Wextra", *kind, "-o", fresh, source, *libraries], check=True)
             fresh.replace(target)
 
 
