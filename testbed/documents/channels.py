@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import Field, Tag, model_validator
 
 from testbed.documents.fading import shannon_bps
-from testbed.documents.model import Model, explained, nearest, one_of, shown
+from testbed.documents.model import Model, explained
 from testbed.documents.parameters import Parameters
+from testbed.documents.processes import by_process
 from testbed.documents.resolved import Fading, LinkChange
 from testbed.documents.units import (
     LOSS,
@@ -209,29 +210,11 @@ _KINDS = {
 }
 
 
-def _known(value: object) -> object:
-    if isinstance(value, dict):
-        process = value.get("process")
-        if process is None:
-            raise explained(f"needs its `process`, one of {one_of(_KINDS)}")
-        if not isinstance(process, str) or process not in _KINDS:
-            near = nearest(process, _KINDS) if isinstance(process, str) else ""
-            raise explained(f"there is no process {shown(process)}{near or ','} there are: {one_of(_KINDS)}")
-    elif not isinstance(value, Model):
-        raise explained(f"must be a mapping, such as {{process: steps, ...}}, found {shown(value)}")
-    return value
-
-
-def _tag(value: Any) -> str:
-    return f"<{value['process'] if isinstance(value, dict) else value.process}>"
-
-
 Channel = Annotated[
     Annotated[Constant, Tag("<constant>")]
     | Annotated[GilbertElliott, Tag("<gilbert_elliott>")]
     | Annotated[RadioFading, Tag("<fading>")]
     | Annotated[Steps, Tag("<steps>")]
     | Annotated[Trace, Tag("<trace>")],
-    Discriminator(_tag),
-    BeforeValidator(_known),
+    *by_process(_KINDS, "{process: steps, ...}"),
 ]

@@ -10,11 +10,11 @@ from pydantic import ValidationError
 
 from testbed.documents.channels import impossible_bursts
 from testbed.documents.layout import ENOUGH, Loc, Problem, matching, unknown_node
-from testbed.documents.model import nearest, one_of
+from testbed.documents.model import KEY, nearest, one_of
 from testbed.documents.parameters import BothWays, too_much_under_way
 from testbed.documents.resolved import LinkChange, LinkParameters, ResolvedTopology
-from testbed.documents.units import DURATION, INSTANT
-from testbed.documents.workload import Flap
+from testbed.documents.units import DURATION, INSTANT, RATE, SHARE, SLOT
+from testbed.documents.workload import DEFAULT_SLOT_S, Flap
 
 Links = tuple[tuple[str, str], ...]
 
@@ -38,13 +38,19 @@ def workload_problems(
 
     `broken` names the fields that are wrong by themselves; nothing is said that only follows from them.
     """
-    problems = [*_late_events(data), *_stops_and_starts(data, broken)]
+    problems = [
+        *_late_events(data),
+        *_stops_and_starts(data, broken),
+        *_too_much_in_classes(data, broken),
+        *_crowded_slots(data, broken),
+    ]
     if topology is not None:
         for found in (
             _unknown_links(data, topology, broken),
             _impossible_links(data, topology, broken),
             _unknown_nodes(data, topology, broken),
             _unknown_edges(data, topology, broken),
+            _unknown_devices(data, topology, broken),
         ):
             problems += itertools.islice(found, ENOUGH)
     return problems
@@ -99,6 +105,28 @@ def _stops_and_starts(data: Mapping[str, Any], broken: Collection[Loc]) -> Itera
             yield ("events", index, "start"), f"{start!r} runs already: a start needs an earlier stop of the node"
 
 
+def _too_much_in_classes(data: Mapping[str, Any], broken: Collection[Loc]) -> Iterator[Problem]:
+    classes = data.get("classes")
+    if not isinstance(classes, dict) or any(loc[:1] == ("classes",) for loc in broken):
+        return
+    total = sum(SHARE.parse(each["share"]) for each in classes.values())
+    if total > 1 + 1e-9:
+        yield ("classes",), f"the shares are {100 * total:g} % together, more than all arrivals"
+
+
+def _crowded_slots(data: Mapping[str, Any], broken: Collection[Loc]) -> Iterator[Problem]:
+    """Slotted arrivals that would need several jobs in a slot."""
+    arrivals, offloading = data.get("arrivals"), data.get("offloading")
+    if not isinstance(arrivals, dict) or not isinstance(offloading, dict) or arrivals.get("process") != "slotted":
+        return
+    if any(loc[:1] in (("arrivals",), ("offloading",)) for loc in broken):
+        return
+    slot_s = SLOT.parse(offloading["slot"]) if "slot" in offloading else DEFAULT_SLOT_S
+    if RATE.parse(arrivals["rate"]) * slot_s > 1 + 1e-9:
+        text = f"is more than one job a slot of {slot_s:g} s, at most {1 / slot_s:g} /s is allowed, or shorter slots"
+        yield ("arrivals", "rate"), text
+
+
 def _unknown_links(data: Mapping[str, Any], topology: ResolvedTopology, broken: Collection[Loc]) -> Iterator[Problem]:
     nodes = _nodes(topology)
     for index, event in _events(data):
@@ -149,6 +177,17 @@ def _unknown_nodes(data: Mapping[str, Any], topology: ResolvedTopology, broken: 
             if node is not None and loc not in broken and node not in _nodes(topology):
                 near = nearest(node, _nodes(topology))
                 yield loc, f"there is no node {node!r}{near or ','} there are: {one_of(_nodes(topology))}"
+
+
+def _unknown_devices(data: Mapping[str, Any], topology: ResolvedTopology, broken: Collection[Loc]) -> Iterator[Problem]:
+    """Arrivals at devices that there are not."""
+    arrivals = data.get("arrivals")
+    times = arrivals.get("times") if isinstance(arrivals, dict) else None
+    if not isinstance(times, dict) or any(loc[:1] == ("arrivals",) for loc in broken):
+        return
+    for pattern in times:
+        if not matching(pattern, topology.devices):
+            yield ("arrivals", "times", pattern, KEY), unknown_node(pattern, list(topology.devices), "device")
 
 
 def _unknown_edges(data: Mapping[str, Any], topology: ResolvedTopology, broken: Collection[Loc]) -> Iterator[Problem]:

@@ -10,6 +10,8 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from testbed.documents.arrival_trace import parse_arrivals
+from testbed.documents.arrivals import Trace as Arrived
 from testbed.documents.channels import Trace
 from testbed.documents.errors import DocumentErrors, LocatedError
 from testbed.documents.fit import workload_problems
@@ -83,8 +85,22 @@ def _without_waiting(path: str, flags: int) -> int:
 
 
 def parse_workload(source: Source, topology: ResolvedTopology | None = None) -> Workload:
-    """The workload that a source holds. Raises DocumentErrors."""
-    return _parse(source, Workload, lambda broken: workload_problems(source.data, topology, broken))
+    """The workload that a source holds, with the arrivals of the trace that it names. Raises DocumentErrors."""
+    workload = _parse(source, Workload, lambda broken: workload_problems(source.data, topology, broken))
+    arrivals = workload.arrivals
+    if not isinstance(arrivals, Arrived) or arrivals.file is None:
+        return workload
+    path, loc = Path(source.file).parent / arrivals.file, ("arrivals", "file")
+    try:
+        times = parse_arrivals(str(path), _trace_text(path))
+    except _UnreadableError as error:
+        raise DocumentErrors([source.error(loc, str(error))]) from None
+    recorded = workload.model_copy(
+        update={"arrivals": Arrived.model_construct(process="trace", file=None, times=times)}
+    )
+    if topology is not None and (problems := workload_problems(recorded.document(), topology)):
+        raise DocumentErrors([source.error(loc, f"{arrivals.file!r}: {text}") for _, text in problems])
+    return recorded
 
 
 def kind_of(source: Source) -> type[Topology] | type[Workload]:

@@ -100,6 +100,7 @@ _BYTES = {"B": "1", "kB": "1e3", "KiB": "1024", "MB": "1e6", "MiB": "1048576", "
 SIZE = Quantity("size", _BYTES, "1 B", "1 GiB", "64 KiB")
 MEMORY = Quantity("size of memory", _BYTES, "16 MiB", "1024 GiB", "2 GiB")
 SHARE = Quantity("share", {"%": "1e-2"}, "0.1 %", "100 %", "3 %")
+PERCENTILE = Quantity("percentile", {"%": "1e-2"}, "50 %", "99.99 %", "99 %")
 LENGTH = Quantity("length", {"m": "1", "km": "1e3"}, "1 m", "1000 km", "50 m")
 FREQUENCY = Quantity("frequency", {"Hz": "1", "kHz": "1e3", "MHz": "1e6", "GHz": "1e9"}, "1 kHz", "100 GHz", "1 MHz")
 POWER = Quantity("power", {"dBm": "1"}, "-100 dBm", "100 dBm", "20 dBm")
@@ -133,6 +134,7 @@ Rate = Annotated[float, _validator(RATE), *_annotations(RATE)]  # per second
 Size = Annotated[int, _validator(SIZE, whole=True), *_annotations(SIZE)]  # bytes
 Memory = Annotated[int, _validator(MEMORY, whole=True), *_annotations(MEMORY)]  # bytes
 Share = Annotated[float, _validator(SHARE), *_annotations(SHARE)]  # 0 to 1
+Percentile = Annotated[float, _validator(PERCENTILE), *_annotations(PERCENTILE)]  # 0.5 to below 1
 Length = Annotated[float, _validator(LENGTH), *_annotations(LENGTH)]  # metres
 Frequency = Annotated[float, _validator(FREQUENCY), *_annotations(FREQUENCY)]  # hertz
 Power = Annotated[float, _validator(POWER), *_annotations(POWER)]  # dBm

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -21,13 +22,15 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
+from testbed.documents.arrivals import Arrivals, Rated, Slotted
 from testbed.documents.model import Model, explained, nearest, one_of, shown
 from testbed.documents.parameters import BothWays
 from testbed.documents.resolved import SPLITS, LinkChange, PolicySpec, RuntimeName
 from testbed.documents.topology import Name, NodeName, Pair
-from testbed.documents.units import Duration, Instant, Rate, Slot
+from testbed.documents.units import RATE, Duration, Instant, Share, Slot
 
 POLICIES = ("local", "full", "fixed", "random", "greedy", "droo", "grl")
+DEFAULT_SLOT_S = 0.1
 _CLASS = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*"
 _CLASS_SCHEMA = {"type": "string", "pattern": f"^{_CLASS}$"}
 
@@ -76,15 +79,6 @@ class _InShort:
 
 
 ModelOrCheckpoint = Annotated[ModelChoice, BeforeValidator(_in_short), _InShort()]
-
-
-class Arrivals(Model):
-    """When jobs arrive at each device."""
-
-    process: Literal["poisson", "periodic"] = Field(
-        description="poisson: independent, at a mean rate; periodic: at equal intervals."
-    )
-    rate_per_s: Rate = Field(alias="rate", description="Jobs per second and device, such as 2 /s.")
 
 
 def _policy_name(text: str) -> str:
@@ -244,7 +238,7 @@ class Offloading(Model):
         description="Relative error (lognormal, of mean 1) of the bandwidths and backlogs a policy sees; a fraction.",
     )
     slot_s: Slot = Field(
-        0.1,
+        DEFAULT_SLOT_S,
         alias="slot",
         description="How often a policy that decides for all devices at once does so, such as 100 ms.",
     )
@@ -330,6 +324,13 @@ class Event(Model):
         return self
 
 
+class JobClass(Model):
+    """Some of the jobs, with a deadline of their own."""
+
+    share: Share = Field(description="Of the arrivals at each device, drawn job by job, such as 30 %.")
+    deadline_s: Duration = Field(alias="deadline", description="Time from arrival to answer, such as 100 ms.")
+
+
 class Workload(Model):
     """Jobs over a while, and how they are offloaded."""
 
@@ -340,11 +341,48 @@ class Workload(Model):
     duration_s: Duration = Field(alias="duration", description="How long jobs arrive, such as 30 s.")
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of everything that is drawn.")
     deadline_s: Duration = Field(alias="deadline", description="Time from arrival to answer, such as 200 ms.")
+    classes: dict[Name, JobClass] = Field(
+        default={},
+        description="Classes of jobs with deadlines of their own; what is left of the arrivals has the workload's.",
+        examples=[{"urgent": {"share": "30 %", "deadline": "100 ms"}}],
+    )
     arrivals: Arrivals = Field(description="When jobs arrive, such as {process: poisson, rate: 2 /s}.")
     offloading: Offloading = Field(description="The policy or policies, such as {policy: greedy}.")
     events: list[Event] = Field(default=[], description="What happens to the network during the run.")
+    interval: Share | None = Field(
+        None,
+        description="Half the width that the success probability's 95 % interval may have, such as 3 %: a run of too "
+        "few jobs for it is INVALID.",
+    )
 
     @property
     def policies(self) -> tuple[PolicySpec, ...]:
         """The policies to run, each with its options."""
         return self.offloading.policies
+
+    @property
+    def deadlines_s(self) -> tuple[float, ...]:
+        """The deadlines that jobs may have, in seconds, the tightest first."""
+        classes = tuple(each.deadline_s for each in self.classes.values())
+        rest = () if classes and rest_of(self.classes) == 0 else (self.deadline_s,)
+        return tuple(sorted({*classes, *rest}))
+
+    def at_rate(self, rate_per_s: float) -> Self:
+        """The same workload with so many arrivals per second and device.
+
+        Raises:
+            ValueError: its arrivals have no rate, or none as high or low as this.
+        """
+        if not isinstance(self.arrivals, Rated):
+            raise ValueError(f"arrivals of the process {self.arrivals.process!r} have no rate that could be set")
+        lowest, highest = RATE.range
+        if isinstance(self.arrivals, Slotted):
+            highest = 1 / self.offloading.slot_s
+        if not lowest <= rate_per_s <= highest:
+            raise ValueError(f"a rate of {rate_per_s:g} /s is out of range, from {lowest:g} to {highest:g} /s")
+        return self.model_copy(update={"arrivals": self.arrivals.at(rate_per_s)})
+
+
+def rest_of(classes: Mapping[str, JobClass]) -> float:
+    """The share of the arrivals that is of no class, 0 to 1."""
+    return max(0.0, round(1 - sum(each.share for each in classes.values()), 9))

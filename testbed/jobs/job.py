@@ -8,7 +8,8 @@ import msgspec
 class Job(msgspec.Struct, frozen=True):
     """One inference request, drawn before the run starts.
 
-    `arrival_s` is the intended instant, in seconds from the run's start; `image` indexes the run's photographs.
+    `arrival_s` is the intended instant, in seconds from the run's start; `image` indexes the run's photographs;
+    `deadline_s` is the time from arrival to answer that this very job has, by its class if it is of any.
     """
 
     job_id: int
@@ -16,3 +17,4 @@ class Job(msgspec.Struct, frozen=True):
     image: int
     arrival_s: float
     deadline_s: float
+    job_class: str | None = None

@@ -61,6 +61,7 @@ class LedgerRow(msgspec.Struct, frozen=True):
     attempts: int
     error: str | None
     decided_by: DecidedBy | None = None  # where the policy decides slots; None also where it was not decided
+    job_class: str | None = None  # None: of no class
 
 
 def late_stage(stages_ms: dict[str, float], deadline_ms: float) -> str | None:
@@ -163,4 +164,5 @@ def _identity(job: Job, policy: str, decision: Decision | None) -> dict[str, Any
         "bits": point.bits if point else None,
         "image": job.image,
         "arrival_s": job.arrival_s,
+        "job_class": job.job_class,
     }

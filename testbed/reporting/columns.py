@@ -51,6 +51,7 @@ JOBS = pa.schema(
         ("attempts", _WHOLE),
         ("error", _TEXT),
         ("decided_by", _TEXT),
+        ("job_class", _TEXT),
     ]
 )
 """The columns of `jobs.parquet`. Null is what did not happen."""

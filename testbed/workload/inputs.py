@@ -51,15 +51,7 @@ def draw_inputs(workload: Workload, topology: ResolvedTopology, seed: int, progr
         check_stages(name, model, photographs.jpeg(0))
     store = payload_store.folder_for(model.fingerprint, images)
     profile = model.profile or kept_profile(store / "profile.json", name, model, photographs, images, progress)
-    jobs = draw_jobs(
-        list(topology.devices),
-        workload.arrivals.process,
-        workload.arrivals.rate_per_s,
-        workload.duration_s,
-        workload.deadline_s,
-        len(photographs),
-        seed,
-    )
+    jobs = draw_jobs(workload, list(topology.devices), len(photographs), seed)
     labels = {image: photographs.label(image) for image in sorted({job.image for job in jobs})}
     return Inputs(jobs, profile, labels, store)
 
@@ -109,5 +101,5 @@ def _at_rest(topology: ResolvedTopology, profile: Profile, workload: Workload) -
         for link in topology.links:
             for direction, parameters in enumerate((link.up, link.down)):
                 board.set_link((link.a, link.b), direction, parameters)
-        outlook = Outlook(topology, board, profile, workload.offloading.slot_s, workload.deadline_s)
+        outlook = Outlook(topology, board, profile, workload.offloading.slot_s, workload.deadlines_s[0])
         return outlook.observe(0, time.monotonic())
