@@ -14,7 +14,7 @@ from testbed.aecnn.photographs import SAMPLE
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "mobile"
 NAME = "own-model-test"
-POLICY = "[local, {name: fixed, encoding: mobile, split: block6, kept_channels: 8, bits: 8}]"
+POLICY = "{name: fixed, encoding: mobile, split: block6, kept_channels: 8, bits: 8}"
 
 
 @pytest.fixture

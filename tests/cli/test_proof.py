@@ -1,9 +1,8 @@
-"""That a run tells of links it cannot vouch for, by the real command."""
+"""That a run tells of bytes which are not its own, by the real command."""
 
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -22,35 +21,23 @@ def certificate(run: Path) -> dict[str, list[dict[str, object]]]:
     return found
 
 
-def test_every_byte_of_a_run_is_accounted_for(command, files, tmp_path) -> None:
+def test_strange_traffic_makes_a_run_invalid(command, files, tmp_path) -> None:
     topology, workload = files(NAME, policy="full")
-    done = command("run", workload, "--topology", topology, "--output", tmp_path / "results", check=False)
-    assert done.returncode in (0, 1), done.stderr  # a busy machine may miss a link's tolerance
-    run = only(tmp_path / "results")
-    entries = certificate(run)["bytes"]
-    assert [(*entry["link"], entry["direction"]) for entry in entries] == [
-        (node, "ap1", direction) for node in ("dev1", "dev2", "edge1") for direction in ("up", "down")
-    ]
-    assert all(entry["ok"] and entry["carried_bytes"] > 1000 for entry in entries)
-
-
-def test_strange_traffic_and_links_out_of_tolerance_make_a_run_invalid(command, files, tmp_path) -> None:
-    topology, workload = files(NAME, policy="full")
-    topology.write_text(topology.read_text() + "tolerance: {delay: 0.1 us}\n")
     arguments = ["run", workload, "--topology", topology, "--output", tmp_path / "results"]
-    begun = subprocess.Popen([sys.executable, "-m", "testbed", *map(str, arguments)], stdout=subprocess.DEVNULL)
-    while not Path(f"/run/testbed/{NAME}/certificate.json").exists():
-        assert begun.poll() is None
-        time.sleep(0.05)
-    ping = ["exec", "--name", NAME, "dev1", "--", "ping", "-q", "-i", "0.01", "-s", "1000", "edge1"]
-    stranger = subprocess.Popen([sys.executable, "-m", "testbed", *ping], stdout=subprocess.DEVNULL)
+    begun = subprocess.Popen(
+        [sys.executable, "-m", "testbed", *map(str, arguments)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert begun.stderr and any("run 1 of 1" in line for line in begun.stderr)  # its links are certified
+    ping = ["exec", "--name", NAME, "dev1", "--", "ping", "-q", "-c", "300", "-i", "0.01", "-s", "1000", "edge1"]
+    command(*ping)
+    begun.stderr.read()
     assert begun.wait() == 1
-    stranger.wait()  # with the testbed
     run = only(tmp_path / "results")
     summary = json.loads((run / "summary.json").read_bytes())
     assert summary["verdict"] == "INVALID"
-    assert any(reason.startswith("before the run, ") and ", asked 5.000" in reason for reason in summary["reasons"])
-    assert any(reason.startswith("after the run, ") for reason in summary["reasons"])
     assert any("dev1-ap1 up: " in reason and "are not this run's" in reason for reason in summary["reasons"])
     found = {(*entry["link"], entry["direction"]) for entry in certificate(run)["bytes"] if entry["ok"] is False}
     assert {(node, "ap1", way) for node in ("dev1", "edge1") for way in ("up", "down")} <= found

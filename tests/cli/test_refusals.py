@@ -1,10 +1,10 @@
 """What cannot be done: one clear line, exit status 2, and nothing made; and what is interrupted: nothing left."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,22 +13,9 @@ ERRORS = sorted((Path(__file__).parents[1] / "documents" / "errors").glob("*.yam
 STAR = Path(__file__).parents[2] / "topologies" / "star.yaml"
 POOR_CHANNEL = Path(__file__).parents[2] / "workloads" / "poor_channel.yaml"
 
-MINE = """
-from testbed.jobs.decision import Decision
-from testbed.offloading.prediction import reachable
-
-
-class Last:
-    def __init__(self, seed, edge):
-        self.edge = edge
-
-    def decide(self, observation):
-        return next(one for one in reversed(reachable(observation)) if one.edge == self.edge)
-"""
-
 
 @pytest.mark.root
-@pytest.mark.parametrize("file", ERRORS, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", ERRORS[::5], ids=lambda file: file.stem)  # what is said of each: tests/documents
 def test_a_broken_file_brings_nothing_up(command, machine, file: Path) -> None:
     done = command("up", file, check=False)
     assert done.returncode == 2
@@ -67,16 +54,6 @@ def test_a_workload_that_asks_for_what_is_not_there_is_refused_before_anything_i
 
 
 @pytest.mark.root
-def test_a_policy_of_ones_own_decides(command, files, machine, tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(MINE)
-    topology, workload = files("policy-test", policy='{name: "mine:Last", edge: edge1}')
-    command("run", workload, "--topology", topology, "--output", "results", cwd=tmp_path)
-    (run,) = (tmp_path / "results").iterdir()
-    summary = json.loads((run / "summary.json").read_bytes())
-    assert summary["decisions"] == {"split/aecnn": summary["issued"]}
-
-
-@pytest.mark.root
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_is_stored_and_its_testbed_undone(files, machine, tmp_path: Path, number: int) -> None:
     topology, workload = files("interrupt-test", duration="60 s")
@@ -92,7 +69,7 @@ def test_an_interrupted_run_is_stored_and_its_testbed_undone(files, machine, tmp
             break
     (run,) = (tmp_path / "results").iterdir()
     while b"greedy" not in (run / "jobs.arrow").read_bytes():  # the test's time limit ends a wait in vain
-        os.sched_yield()
+        time.sleep(0.02)
     process.send_signal(number)
     rest = process.stderr.read()
     assert process.wait(timeout=120) == 130, rest
