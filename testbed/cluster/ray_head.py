@@ -1,37 +1,27 @@
-"""The Ray head of one testbed: its environment, its start, and the way to reach it."""
+"""The Ray head of one testbed: its start, and the way to reach it."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import secrets
 import signal
-import socket
-import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from testbed.cluster.ports import Ports
+from testbed.cluster.ray_node import BIND, LOOPBACK, RayError, bound_to, environment, start_node, write_token
 from testbed.network.ownership import Ownership
 from testbed.network.processes import Process, is_alive, process
 
 NAMESPACE = "testbed"
-START_TIMEOUT_S = 60.0
-_LOOPBACK = "127.0.0.1"
-_OBJECT_STORE_BYTES = 80 * 2**20
 _WATCH_PAUSE_S = 0.25
 _INTERRUPTION_S = 20.0
 _DIED = "Ray died; run `testbed down`, then up again"
-
-
-class RayError(Exception):
-    """Ray could not be started or reached."""
 
 
 class RayHead(msgspec.Struct, frozen=True):
@@ -41,55 +31,27 @@ class RayHead(msgspec.Struct, frozen=True):
     token_path: str
     pid: int  # of the process that the daemons are children of
     start: int  # its start time, in clock ticks since boot
+    ports: Ports | None = None  # of a testbed of several machines
+
+    @property
+    def host(self) -> str:
+        """The address of the head's machine."""
+        return self.address.rpartition(":")[0]
 
 
-def environment(token_path: Path | str) -> dict[str, str]:
-    """The variables under which every process of this Ray runs, the driver's included.
-
-    Ray reads some of them while it is imported, so they are set first. Without `RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0`
-    (Ray's only switch for it) Ray replaces loopback by the machine's outward address and listens on all interfaces.
-    """
-    return {
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(token_path),
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_enable_worker_prestart": "0",
-        "RAY_worker_niceness": "0",  # else devices and edges yield to whatever else runs on the machine
-        "RAY_health_check_period_ms": "1000",
-        "RAY_health_check_timeout_ms": "2000",
-        "RAY_health_check_failure_threshold": "3",
-        "RAY_DEDUP_LOGS": "0",
-        "OMP_NUM_THREADS": "1",
-    }
-
-
-def start(ownership: Ownership) -> RayHead:
-    """Start a head on loopback with ports and folders of its own; it belongs to the testbed from its first instant.
+def start(ownership: Ownership, address: str = LOOPBACK, ports: Ports | None = None) -> RayHead:
+    """Start a head, on loopback or at this machine's address among several, with ports and folders of its own.
 
     Raises:
         RayError: it ended, or did not listen in time; the message ends with what it said.
     """
-    folder = ownership.folder
-    token_path = folder / "token"
-    ownership.record("file", path=str(token_path))
-    with os.fdopen(os.open(token_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(secrets.token_hex(32))
-    port = _free_port()
-    log = folder / "ray.log"
-    with log.open("wb") as output:
-        pid = ownership.spawn(
-            _command(port, folder / "ray"),
-            env={**os.environ, **environment(token_path)},
-            stdout=output.fileno(),
-            stderr=subprocess.STDOUT,
-        )
-    _wait_for_port(port, pid, log)
+    token_path = write_token(ownership)
+    pid, gcs = start_node(ownership, token_path, address=address, ports=ports)
     known = process(pid)
     if known is None:
         raise RayError(_DIED)
-    head = RayHead(f"{_LOOPBACK}:{port}", str(token_path), known.pid, known.start)
-    path = _head_path(folder)
+    head = RayHead(gcs, str(token_path), known.pid, known.start, ports)
+    path = _head_path(ownership.folder)
     ownership.record("file", path=str(path))
     path.write_bytes(msgspec.json.encode(head))
     return head
@@ -114,7 +76,7 @@ def connected(head: RayHead) -> Iterator[Any]:
     Raises:
         RayError: it does not answer, or dies meanwhile.
     """
-    os.environ.update(environment(head.token_path))
+    os.environ.update(environment(head.token_path, head.host))
     import ray
     from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
@@ -124,7 +86,13 @@ def connected(head: RayHead) -> Iterator[Any]:
     try:
         watch.start()
         try:
-            ray.init(address=head.address, namespace=NAMESPACE, log_to_driver=False, logging_level="critical")
+            ray.init(
+                address=head.address,
+                namespace=NAMESPACE,
+                log_to_driver=False,
+                logging_level="critical",
+                _node_ip_address=head.host,
+            )
         except Exception as error:
             raise RayError(f"Ray at {head.address} does not answer: {error}; run `testbed down`") from error
         if threading.current_thread() is threading.main_thread():
@@ -139,6 +107,15 @@ def connected(head: RayHead) -> Iterator[Any]:
         raise
     finally:
         watch.over.set()
+
+
+def listen_at(address: str) -> None:
+    """Let this command's own part of Ray listen at one address only, beginning it anew where it began without.
+
+    A program can only be told when it begins. Call it before anything has been done.
+    """
+    if os.environ.get(BIND) != address:
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **bound_to(address)})
 
 
 class _Watch(threading.Thread):
@@ -166,46 +143,3 @@ class _Watch(threading.Thread):
 
 def _head_path(folder: Path) -> Path:
     return folder / "ray.json"
-
-
-def _command(port: int, temp_dir: Path) -> list[str]:
-    # --block keeps the daemons children of one recorded process, where no cgroup can be written.
-    return [
-        sys.executable,
-        "-m",
-        "ray.scripts.scripts",
-        "start",
-        "--head",
-        "--block",
-        f"--node-ip-address={_LOOPBACK}",
-        f"--port={port}",
-        "--num-cpus=0",
-        "--num-gpus=0",
-        f"--resources={json.dumps({'machine:local': 1_000_000})}",
-        f"--object-store-memory={_OBJECT_STORE_BYTES}",
-        f"--temp-dir={temp_dir}",
-        "--include-dashboard=false",
-        "--include-log-monitor=false",
-        "--min-worker-port=0",
-        "--max-worker-port=0",
-        "--disable-usage-stats",
-    ]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((_LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _wait_for_port(port: int, pid: int, log: Path) -> None:
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection((_LOOPBACK, port), timeout=1):
-            return
-        if not Path(f"/proc/{pid}").exists():
-            break
-        time.sleep(0.02)
-    tail = log.read_text(errors="replace").strip().splitlines()[-5:]
-    raise RayError("Ray did not start: " + " | ".join(tail))
