@@ -23,4 +23,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs root: run the tests through sudo"))
         elif item.get_closest_marker("netem") and (fault := _why_no_netem()):
             item.add_marker(pytest.mark.skip(reason=f"this kernel has no netem: {fault}"))
-    items.sort(key=lambda item: item.get_closest_marker("root") is not None)  # what measures links, when all else is done
+    items.sort(key=lambda item: item.get_closest_marker("root") is not None)  # what measures links comes last
