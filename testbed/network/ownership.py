@@ -66,13 +66,14 @@ class Ownership:
         return own
 
     @classmethod
-    def open(cls, name: str, machine: str = LOCAL) -> Ownership:
+    def open(cls, name: str) -> Ownership:
         """An existing testbed's possessions, without taking the lock.
 
         Raises:
             NotUpError: there is no such testbed.
         """
-        own = cls(name, machine, None)
+        folders = (folder.name for folder in (RUN_FOLDER / name).glob("*") if folder.is_dir())
+        own = cls(name, next(folders, LOCAL), None)  # a machine has no more than one part of a testbed
         if not own.folder.is_dir():
             raise NotUpError(f"no testbed {name!r} is up" + _those_up())
         own.group = next((group for group in groups_in(own.entries()) if group.is_dir()), None)
