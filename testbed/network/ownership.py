@@ -13,7 +13,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -218,15 +218,18 @@ class Ownership:
 
     # The end.
 
-    def undo(self) -> UndoReport:
+    def undo(self, elsewhere: Sequence[str] = ()) -> UndoReport:
         """Ends the testbed's processes, undoes its journal newest first, removes its folder. May be repeated.
+
+        Args:
+            elsewhere: what could not be undone on other machines: the folder then stays.
 
         Raises:
             BusyError: another command holds the lock.
         """
         if self._lock is None and self.folder.is_dir():
             self.acquire()
-        report = undo(self.entries, self.folder)
+        report = undo(self.entries, self.folder, elsewhere)
         for child in self._children:
             child.poll()
         self.release()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ def groups_in(entries: list[dict[str, Any]]) -> list[Path]:
     ]
 
 
-def undo(read: Callable[[], list[dict[str, Any]]], folder: Path) -> UndoReport:
+def undo(read: Callable[[], list[dict[str, Any]]], folder: Path, elsewhere: Sequence[str] = ()) -> UndoReport:
     """Undoes a journal, newest first, and removes the testbed's folder last.
 
     Namespaces and interfaces go with the last process that holds them. Things already gone are passed over; what could
@@ -62,13 +62,14 @@ def undo(read: Callable[[], list[dict[str, Any]]], folder: Path) -> UndoReport:
     Args:
         read: reads the journal, oldest first; it is read again when a process came in while others were being ended.
         folder: the testbed's.
+        elsewhere: what could not be undone on other machines; it counts as what could not be removed.
     """
     report = UndoReport()
     for _ in range(5):
         entries = read()
         ended, immortal = _end_processes(entries)
         report.processes += ended
-        report.failures = [f"process {one.pid} outlived SIGKILL" for one in sorted(immortal)]
+        report.failures = [*elsewhere, *(f"process {one.pid} outlived SIGKILL" for one in sorted(immortal))]
         for entry in reversed(entries):
             try:
                 _undo_one(entry, report)
