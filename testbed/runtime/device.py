@@ -28,6 +28,8 @@ from testbed.runtime.wire import Request, frame
 
 MAX_ATTEMPTS = 3
 
+_OFF_POLL_S = 0.01
+
 _WARM_UP_BYTES = 96 * 2**10
 _WARM_UP_S = 1.0
 """TCP's window is opened by so many bytes before a run, or by what the way passes in so many seconds."""
@@ -114,13 +116,19 @@ class Device:
         end_s: float,
         end_reason: str,
         power_events: Sequence[power.PowerEvent] = (),
+        chained_s: float | None = None,
     ) -> None:
         """Issue the jobs from `start_s` on (monotonic clock); what is open at `end_s` ends with the reason given.
 
-        Meanwhile the device is switched off and on by its events: what is open then ends, and what arrives is dropped.
+        With `chained_s` a job arrives when the last has ended, and none after so long from the start: those that are
+        left are never issued. Meanwhile the device is switched off and on by its events: what is open then ends, and
+        what arrives is dropped.
         """
         ending = asyncio.get_running_loop().create_future()
-        tasks = [asyncio.create_task(self._whole(job, start_s, ending)) for job in jobs]
+        if chained_s is None:
+            tasks = [asyncio.create_task(self._whole(job, start_s, ending)) for job in jobs]
+        else:
+            tasks = [asyncio.create_task(self._in_turn(jobs, start_s, chained_s, ending))]
         everything = asyncio.gather(*tasks)
         clock = asyncio.create_task(self._alarm.until(end_s))
         switch = asyncio.create_task(
@@ -183,6 +191,16 @@ class Device:
         else:
             row = life.result()
         self._account(row)
+
+    async def _in_turn(self, jobs: list[Job], start_s: float, chained_s: float, ending: asyncio.Future[str]) -> None:
+        await self._alarm.until(start_s)
+        for job in jobs:
+            while not self._on and not ending.done():
+                await self._alarm.until(time.monotonic() + _OFF_POLL_S)
+            now_s = time.monotonic() - start_s
+            if ending.done() or now_s >= chained_s:
+                break
+            await self._whole(msgspec.structs.replace(job, arrival_s=now_s), start_s, ending)
 
     async def _job(self, job: Job, start_s: float, progress: _Progress) -> LedgerRow:
         arrival_s = start_s + job.arrival_s

@@ -133,7 +133,10 @@ class DeviceActor:
         end_s = start_s + run.drain_s
         events = {name: [event for event in run.node_events if event.node == name] for name in self._names}
         await asyncio.gather(
-            *(self._devices[name].run(jobs[name], start_s, end_s, DRAINED, events[name]) for name in self._names)
+            *(
+                self._devices[name].run(jobs[name], start_s, end_s, DRAINED, events[name], run.chained_s)
+                for name in self._names
+            )
         )
 
     async def _tell(self, clock: SlotClock) -> None:

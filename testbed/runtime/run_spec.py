@@ -22,7 +22,7 @@ class SlotSpec(msgspec.Struct, frozen=True):
     """What a run that is decided by slots knows beside others."""
 
     slot_s: float
-    deadline_s: float  # of every job
+    deadline_s: float  # of every job; where they differ, the tightest
 
 
 class RunSpec(msgspec.Struct, frozen=True):
@@ -45,6 +45,7 @@ class RunSpec(msgspec.Struct, frozen=True):
     node_events: tuple[StopEvent | StartEvent, ...] = ()  # by time: each node knows beforehand when it goes off and on
     runtime: RuntimeName = "onnx"  # what computes the network
     slots: SlotSpec | None = None  # of a policy that decides slots
+    chained_s: float | None = None  # until then each device issues a job when its last has ended; None: as they arrive
 
     def encode(self) -> bytes:
         """As bytes, for between processes."""
