@@ -1,4 +1,4 @@
-"""`testbed report`: stored runs as a table."""
+"""`testbed report`: stored runs as a table, and as a page."""
 
 from __future__ import annotations
 
@@ -7,14 +7,24 @@ from typing import Annotated
 
 import typer
 
+COMPARISON = "comparison.html"
+
 
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders below results/.", show_default=False)],
-    json: Annotated[bool, typer.Option("--json", help="Print the summaries as one JSON value.")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="The page's file, if not report.html of the run, or comparison.html beside the first of several.",
+            show_default=False,
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the summaries as one JSON value; no page.")] = False,
 ) -> None:
-    """Show one run, or several side by side; also runs that were killed, with what they kept."""
+    """Show one run, or several side by side, and draw their page; also runs that were killed, with what they kept."""
     import msgspec
 
+    from testbed.reporting.page import NAME, write_page
     from testbed.reporting.stored_run import NotARun, open_run
     from testbed.reporting.tables import show
     from testbed.reporting.verdict import VALID
@@ -30,5 +40,12 @@ def report(
         typer.echo(msgspec.json.format(msgspec.json.encode(named), indent=2).decode())
     else:
         show(summaries)
+        page = output or (runs[0] / NAME if len(runs) == 1 else runs[0].resolve().parent / COMPARISON)
+        try:
+            write_page(stored, page)
+        except OSError as error:
+            typer.echo(f"the page was not written: {error}; --output FILE puts it elsewhere", err=True)
+            raise typer.Exit(1) from error
+        typer.echo(f"page: {page}")
     if any(summary.verdict != VALID for summary in summaries):
         raise typer.Exit(1)

@@ -8,6 +8,7 @@ from pathlib import Path
 from testbed.documents.events import resolve_events
 from testbed.documents.workload import Workload
 from testbed.network.certify import CertificateEntry, misses
+from testbed.reporting.page import draw_own_page
 from testbed.reporting.stored_run import StoredRun
 from testbed.runtime.lifecycle import Running, Tell
 from testbed.workload.inputs import Inputs
@@ -40,9 +41,13 @@ def run_series(
         stored = StoredRun.create(output, workload.name, policy.name)
         tell(f"run {number} of {len(workload.policies)}: {policy.name}, {len(inputs.jobs)} jobs, to {stored.path}")
         made_from = manifest(running.topology, workload, policy, seed, running.shaping.value, inputs.profile)
-        certificate = run(
-            running.assembly, workload, events, policy, seed, inputs, certificate, stored, made_from, watch
-        )
+        try:
+            certificate = run(
+                running.assembly, workload, events, policy, seed, inputs, certificate, stored, made_from, watch
+            )
+        finally:
+            if stored.finished and (fault := draw_own_page(stored)):
+                tell(f"warning: {fault}")
         runs.append(stored)
     return runs
 

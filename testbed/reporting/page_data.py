@@ -1,0 +1,71 @@
+"""What a page shows of a run, read once from its folder; a run that was cut short lacks some of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from testbed.documents.resolved import ResolvedTopology
+from testbed.jobs.ledger import Outcome
+from testbed.network.certify import CertificateEntry
+from testbed.reporting.figures_svg import Truths, Values
+from testbed.reporting.stored_run import StoredRun
+from testbed.reporting.summary import Summary
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """`certificate.json`."""
+
+    before: list[CertificateEntry] = []
+    after: list[CertificateEntry] = []
+    bytes: list[dict[str, Any]] = []  # of each direction, what it carried beside what the run explains
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """A run as a page shows it."""
+
+    label: str  # the policy's name, numbered where several runs have the same
+    folder: str
+    summary: Summary
+    jobs: pd.DataFrame
+    links: pd.DataFrame
+    manifest: dict[str, Any]
+    topology: ResolvedTopology | None  # None: the manifest has none
+    proof: Proof
+
+    def seconds(self) -> float:
+        """From the run's start to its last arrival at least, and to the end of arrivals where it is known."""
+        return max(self.summary.duration_s, float(self.jobs["arrival_s"].max()) if len(self.jobs) else 0.0, 1e-3)
+
+    def is_(self, *outcomes: Outcome) -> Truths:
+        """Which jobs ended so."""
+        truths: Truths = self.jobs["outcome"].isin([outcome.value for outcome in outcomes]).to_numpy(bool)
+        return truths
+
+    def column(self, name: str) -> Values:
+        """A column of numbers of the jobs; what did not happen is no number."""
+        values: Values = self.jobs[name].to_numpy(np.float64, na_value=np.nan)
+        return values
+
+
+def read(stored: StoredRun, label: str | None = None) -> Shown:
+    """A run, finished or cut short.
+
+    Raises:
+        msgspec.ValidationError, msgspec.DecodeError, OSError: a file of it is not what a run writes.
+    """
+    summary, manifest, certificate = stored.summary, stored.manifest, stored.path / "certificate.json"
+    topology = manifest.get("topology")
+    return Shown(
+        label=label or summary.policy,
+        folder=stored.path.resolve().name,
+        summary=summary,
+        jobs=stored.jobs(),
+        links=stored.links(),
+        manifest=manifest,
+        topology=None if topology is None else msgspec.convert(topology, ResolvedTopology),
+        proof=msgspec.json.decode(certificate.read_bytes(), type=Proof) if certificate.exists() else Proof(),
+    )
