@@ -10,9 +10,9 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from testbed.documents.resolved import ResolvedTopology
+from testbed.documents.resolved import LinkParameters, ResolvedTopology
 from testbed.jobs.decision import Decision
 from testbed.jobs.observation import EdgeView
 from testbed.jobs.profile import Profile
@@ -20,7 +20,6 @@ from testbed.jobs.slot import ON_TIME_MS, DecidedBy, SlotRow, decided_by
 from testbed.offloading.slots import Assignment, DeviceView, SlotObservation, SlotPolicy
 from testbed.runtime import paths
 from testbed.runtime.alarm import Alarm
-from testbed.runtime.board import Board
 from testbed.runtime.paths import Hop
 from testbed.runtime.slot_board import Posting, SlotBoard
 
@@ -95,11 +94,31 @@ class _Way(NamedTuple):
     flops_per_s: float  # the edge's
 
 
+class Told(Protocol):
+    """What a board tells; each is as on `Board`."""
+
+    def link(self, hop: Hop) -> LinkParameters:
+        """One direction of a link as set."""
+        ...
+
+    def air_bps(self, hop: Hop) -> float:
+        """The total rate that the link shares."""
+        ...
+
+    def busy_until(self, node: str) -> float:
+        """When a node has finished its work."""
+        ...
+
+    def unsent(self, device: str, edge: str) -> int | None:
+        """Bytes not acknowledged; None: not connected."""
+        ...
+
+
 class Outlook:
     """What the board tells of all devices and edges, as policies see it."""
 
     def __init__(
-        self, topology: ResolvedTopology, board: Board, profile: Profile, slot_s: float, deadline_s: float
+        self, topology: ResolvedTopology, board: Told, profile: Profile, slot_s: float, deadline_s: float
     ) -> None:
         self._board, self._profile, self._slot_s, self._deadline_s = board, profile, slot_s, deadline_s
         self._places = {row.option: place for place, row in enumerate(profile.rows)}

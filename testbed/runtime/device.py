@@ -35,6 +35,11 @@ _WARM_UP_S = 1.0
 """TCP's window is opened by so many bytes before a run, or by what the way passes in so many seconds."""
 
 
+def warm_up_bytes(narrowest_bps: float) -> int:
+    """What opens TCP's window over a way of that rate."""
+    return min(_WARM_UP_BYTES, int(narrowest_bps / 8 * _WARM_UP_S))
+
+
 class StoppedError(Exception):
     """The device is switched off."""
 
@@ -171,7 +176,7 @@ class Device:
     async def _open(self, name: str, edge: EdgeLink) -> None:
         narrowest_bps = min(self._board.link(hop).bandwidth_bps for hop in edge.way)
         try:
-            await edge.connection.open(min(_WARM_UP_BYTES, int(narrowest_bps / 8 * _WARM_UP_S)))
+            await edge.connection.open(warm_up_bytes(narrowest_bps))
         except ConnectionLostError as error:
             raise ConnectionLostError(f"{name} cannot be reached: {error}") from error
 

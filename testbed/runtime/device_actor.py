@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -66,7 +67,7 @@ class DeviceActor:
         self._tallies = []
         inputs = RunInputs.of(run)
         make_importable(run.search_path)
-        policy = _policy(run)
+        policy = deciding(run.policy, run.options, run.seed, run.estimate_error, by_slots=run.slots is not None)
         for name in self._names:
             compute = make_compute(self._topology.devices[name].compute, run.profile, self._alarm, inputs)
             self._computes.append(compute)
@@ -169,12 +170,12 @@ class DeviceActor:
         return links
 
 
-def _policy(run: RunSpec) -> Policy:
-    """What decides jobs here; where slots are decided, greedy, for when they are not."""
-    if run.slots is None:
-        return make_policy(run.policy, run.options, run.seed, estimate_error=run.estimate_error)
-    considered = {name: value for name, value in run.options.items() if name == "encodings"}
-    return make_policy("greedy", considered, run.seed, estimate_error=run.estimate_error)
+def deciding(name: str, options: dict[str, Any], seed: int, estimate_error: float, *, by_slots: bool) -> Policy:
+    """What decides jobs on devices; where slots are decided, greedy, for when they are not."""
+    if not by_slots:
+        return make_policy(name, options, seed, estimate_error=estimate_error)
+    considered = {option: value for option, value in options.items() if option == "encodings"}
+    return make_policy("greedy", considered, seed, estimate_error=estimate_error)
 
 
 def _pace(compute: Compute, profile: Profile) -> float:
