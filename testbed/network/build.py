@@ -2,33 +2,52 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import os
 import threading
+import time
 import zlib
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from testbed.documents.resolved import LinkParameters, ResolvedTopology
+from testbed.network import tunnels
 from testbed.network.addressing import BRIDGE, Addressing, addressing
 from testbed.network.batch import run_batch
 from testbed.network.errors import NetworkError
 from testbed.network.holders import Holders
-from testbed.network.links import Air, AppliedChange, Backend, Counters, Planned, PlannedChange, Reading, Wire
+from testbed.network.links import (
+    AppliedChange,
+    Backend,
+    Counters,
+    Done,
+    Planned,
+    PlannedChange,
+    Reading,
+    Readings,
+    Wire,
+)
 from testbed.network.namespace import call_in
 from testbed.network.netem import NetemLinks
 from testbed.network.node_settings import set_kernel, settings
 from testbed.network.offload import finish_before_sending
 from testbed.network.ownership import Ownership
+from testbed.network.part import Crossing, Part, whole
 from testbed.network.relay import RelayLinks
 from testbed.network.shape import Shaping
 from testbed.network.state import NodeState, State, read_state, write_state
-from testbed.network.switches import LinuxBridge, OpenVSwitch
+from testbed.network.switches import LinuxBridge, OpenVSwitch, Switch
+from testbed.network.tunnels import Tunnel
+from testbed.network.wires import wires
 
 if TYPE_CHECKING:
     from mininet.net import Mininet
+
+Pair = tuple[str, str]
 
 DIRECTIONS = ("up", "down")
 """`up` is from the node that a link names first to the second."""
@@ -45,19 +64,26 @@ class ProbeEnd(NamedTuple):
 class EmulatedNetwork:
     """The emulated network of a testbed on this machine. Made by `build`, or by `attach` to one that stands.
 
-    Its methods may be called from any thread.
+    Where a testbed lies on several machines, each has its part: it knows of all links, and makes, changes and counts
+    the directions that are sent from here. Its methods may be called from any thread.
     """
 
     def __init__(self, state: State, plan: Addressing, backend: Backend, ownership: Ownership) -> None:
         self.shaping = state.shaping
         self.topology = state.topology
+        self.part = state.part
         self._nodes = state.nodes
         self._plan = plan
         self._backend = backend
         self._ownership = ownership
-        self._wires = _wires(state.topology, plan, {name: node.pid for name, node in state.nodes.items()})
+        pids = {name: node.pid for name, node in state.nodes.items()}
+        self._wires = wires(state.topology, plan, pids, state.part)
+        self._mtus = state.part.mtus(state.topology, plan)
+        links = state.topology.links
+        self._crossings = {(links[one.link].a, links[one.link].b): one for one in state.part.crossings}
         self._set = {(link.a, link.b): (link.up, link.down) for link in state.topology.links}
         self._planned: dict[int, PlannedChange] = {}
+        self._elsewhere: list[tuple[int, int]] = []  # instants and numbers of changes that other machines make
         self._count = 0
         self._lock = threading.Lock()
         self._holders: Holders | None = None
@@ -65,9 +91,16 @@ class EmulatedNetwork:
 
     @classmethod
     def build(
-        cls, topology: ResolvedTopology, shaping: Shaping, ownership: Ownership, *, seed: int = 0
+        cls,
+        topology: ResolvedTopology,
+        shaping: Shaping,
+        ownership: Ownership,
+        *,
+        seed: int = 0,
+        part: Part | None = None,
     ) -> EmulatedNetwork:
-        """Builds a topology. Works in any thread; nothing lies in the machine's own network namespace at any moment.
+        """Builds a topology. Works in any thread; nothing lies in the machine's own network namespace at any moment but
+        the sockets of tunnels.
 
         The nodes' namespaces end with the calling process.
 
@@ -76,33 +109,39 @@ class EmulatedNetwork:
             shaping: how its links are shaped; see `choose_shaping`.
             ownership: whose journal and cgroup are used. When building fails, `ownership.undo()` removes what was made.
             seed: of the relay's losses and jitter.
+            part: what of it lies here, to be called in the machine's own namespace; None: all.
 
         Raises:
             NetworkError: something could not be made; says what and why.
         """
         from testbed.network.mininet_nodes import mininet
 
-        plan = addressing(topology)
-        ownership.record_all({"kind": "namespace", "node": name} for name in plan.by_node)
-        holders = Holders(ownership, [*plan.by_node])
+        plan, part = addressing(topology), part or whole(topology, ownership.machine)
+        here = [name for name in plan.by_node if part.here(name)]
+        ownership.record_all({"kind": "namespace", "node": name} for name in here)
+        holders = Holders(ownership, here)
         nodes = {}
-        for name, interfaces in plan.by_node.items():
+        for name in here:
             kind = "access_point" if name in plan.groups else "edge" if name in topology.edges else "device"
-            addresses = {interface.name: interface.address for interface in interfaces}
+            addresses = {interface.name: interface.address for interface in plan.by_node[name]}
             nodes[name] = NodeState(kind, *holders.of[name], addresses)
         ownership.record_all(
-            {"kind": "interface", "node": end.node, "name": end.name} for ends in plan.ends.values() for end in ends
+            {"kind": "interface", "node": end.node, "name": end.name}
+            for end in itertools.chain(*plan.ends.values())
+            if end.node in nodes
         )
+        links = wires(topology, plan, {name: node.pid for name, node in nodes.items()}, part)
         backend: Backend
         if shaping is Shaping.RELAY:
-            backend = RelayLinks.start(ownership, len(topology.links), seed or zlib.crc32(ownership.name.encode()))
+            backend = RelayLinks.start(ownership, len(links), seed or zlib.crc32(ownership.name.encode()))
         else:
             backend = NetemLinks(ownership)
-        state = State(ownership.name, ownership.machine, shaping, topology, nodes)
+        state = State(ownership.name, ownership.machine, shaping, topology, nodes, part)
         network = cls(state, plan, backend, ownership)
         network._holders, network._mininet = holders, mininet(plan, holders.of, ownership)
         network._set_up()
-        backend.shape([*network._wires.values()], [*network._set.values()])
+        asked = [(network._emulated(pair, up), network._emulated(pair, down)) for pair, (up, down) in network._here()]
+        backend.shape([*network._wires.values()], asked)
         write_state(ownership, state)
         return network
 
@@ -122,21 +161,23 @@ class EmulatedNetwork:
     def _set_up(self) -> None:
         """Makes and configures every interface: those of the links, then the switches, then all else."""
         plan, switch = self._plan, OpenVSwitch if self.topology.switch == "ovs" else LinuxBridge
-        ports: dict[str, list[str]] = {name: [] for name in plan.groups}
+        pids = {name: node.pid for name, node in self._nodes.items()}
+        ports: dict[str, list[str]] = {name: [] for name in plan.groups if name in pids}
         for end in itertools.chain(*plan.ends.values()):
             if end.node in ports:
                 ports[end.node].append(end.name)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(self._set_kernel, plan.by_node))
+            list(pool.map(self._set_kernel, pids))
             first, then = self._making()
             list(pool.map(self._configure, first, first.values()))
-            switches = {name: switch(self._ownership, name, self._nodes[name].pid) for name in plan.groups}
-            macs = {name: plan.by_node[name][0].mac for name in switches}
-            made = pool.map(lambda name: switches[name].making(ports[name], macs[name]), switches)
+            tunnels.make(self._tunnels())
+            switches = {name: switch(self._ownership, name, pids[name]) for name in ports}
+            made = pool.map(self._making_switch, switches.values(), ports.values(), switches)
             for name, commands in zip(switches, made, strict=True):
-                then[name] += commands
-            for name, commands in settings(plan, self.topology).items():
-                then[name] += commands
+                then[pids[name]] += commands
+            for name, commands in settings(plan, self.topology, self._mtus).items():
+                if name in pids:
+                    then[pids[name]] += commands
             list(pool.map(self._configure, then, then.values()))
             list(pool.map(lambda name: switches[name].lead(plan.ports[name]), switches))
         if not all(one.kernel for one in switches.values()):
@@ -144,22 +185,39 @@ class EmulatedNetwork:
                 for end, pid in zip(wire.ends, wire.pids, strict=True):
                     call_in(pid, lambda name=end.name: finish_before_sending(name))  # type: ignore[misc]
 
-    def _making(self) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-        """The `ip` commands that make the links' interfaces in each node: those of the links' second ends, which make
-        both, and then those of the first."""
-        second: dict[str, list[str]] = {}
-        first: dict[str, list[str]] = {name: ["link set lo up"] for name in self._plan.by_node}
+    def _making(self) -> tuple[dict[int, list[str]], dict[int, list[str]]]:
+        """The `ip` commands that make the links' interfaces in each node, by the process that holds its namespace:
+        those of the links' second ends, which make both, and then those of the first."""
+        second: dict[int, list[str]] = {}
+        first: dict[int, list[str]] = {node.pid: ["link set lo up"] for node in self._nodes.values()}
         for wire in self._wires.values():
             near, far = self._backend.making(wire)
-            first[wire.ends[0].node] += near
-            second.setdefault(wire.ends[1].node, []).extend(far)
+            first[wire.pids[0]] += near
+            second.setdefault(wire.pids[1], []).extend(far)
+            if wire.tunnel is not None:
+                first[wire.pids[0]].append(f"link set {wire.ends[wire.tunnel].name} up")
         return second, first
+
+    def _making_switch(self, switch: Switch, ports: list[str], name: str) -> list[str]:
+        (bridge,) = self._plan.by_node[name]
+        return switch.making(ports, bridge.mac, self._mtus[bridge.group])
+
+    def _tunnels(self) -> list[Tunnel]:
+        """Those that end here."""
+        macs = {(one.node, one.name): one.mac for one in self._plan.interfaces}
+        found = []
+        for pair, crossing in self._crossings.items():
+            if wire := self._wires.get(pair):
+                own = wire.ends[wire.directions[0]]
+                found.append(Tunnel(crossing, wire, macs.get((own.node, own.name))))
+        self._ownership.record_all({"kind": "interface", "node": one.node, "name": one.name} for one in found)
+        return found
 
     def _set_kernel(self, node: str) -> None:
         call_in(self._nodes[node].pid, lambda: set_kernel(self.topology.congestion_control))
 
-    def _configure(self, node: str, commands: list[str]) -> None:
-        run_batch(self._ownership, self._nodes[node].pid, "ip", commands)
+    def _configure(self, pid: int, commands: list[str]) -> None:
+        run_batch(self._ownership, pid, "ip", commands)
 
     # What stands.
 
@@ -178,41 +236,71 @@ class EmulatedNetwork:
             NetworkError: there is no such node.
         """
         if node not in self._nodes:
-            raise NetworkError(f"there is no node {node!r}: the nodes are {', '.join(self._nodes)}")
+            where = self.part.placement.get(node)
+            raise NetworkError(
+                f"{node} lies on {where}, not here"
+                if where
+                else f"there is no node {node!r}: the nodes are {', '.join(self._nodes)}"
+            )
         return self._nodes[node].pid
 
     def wire(self, a: str, b: str) -> Wire:
-        """A link's interfaces and namespaces.
+        """A link's interfaces and namespaces here.
 
         Raises:
-            NetworkError: there is no such link, or it is named the other way round.
+            NetworkError: there is no such link, it is named the other way round, or no end of it lies here.
         """
+        self._known((a, b))
         if (a, b) not in self._wires:
-            turned = "; it is named the other way round" if (b, a) in self._wires else ""
-            raise NetworkError(f"there is no link from {a} to {b}{turned}")
+            raise NetworkError(f"the link from {a} to {b} lies on {self.part.placement[a]}, not here")
         return self._wires[a, b]
 
+    def _known(self, link: Pair) -> None:
+        if link not in self._set:
+            turned = "; it is named the other way round" if link[::-1] in self._set else ""
+            raise NetworkError(f"there is no link from {link[0]} to {link[1]}{turned}")
+
+    def sends(self, link: Pair, direction: int) -> bool:
+        """Whether one direction (0: up) of a link is sent, and so shaped, on this machine."""
+        return self.part.here(link[direction])
+
+    def _here(self) -> Iterator[tuple[Pair, tuple[LinkParameters, LinkParameters]]]:
+        """The links that have an end here, as they are set."""
+        return ((pair, self._set[pair]) for pair in self._wires)
+
+    def _emulated(self, link: Pair, parameters: LinkParameters) -> LinkParameters:
+        """What of a direction is left to the backend."""
+        crossing = self._crossings.get(link)
+        return crossing.emulated(parameters) if crossing else parameters
+
+    def mtu(self, a: str, b: str) -> int:
+        """The largest packet that a link takes, in IP bytes."""
+        return self._mtus[self._plan.groups[a if a in self._plan.groups else b]]
+
     def probe_end(self, a: str, b: str, side: int) -> ProbeEnd:
-        """Where probes of a link are sent from or received: at its first (0) or second (1) node."""
-        wire = self.wire(a, b)
-        node, name = wire.ends[side].node, wire.ends[side].name
+        """Where probes of a link are sent from or received: at its first (0) or second (1) node. The process is 0 where
+        that node lies on another machine."""
+        self._known((a, b))
+        node, name = self._plan.ends[a, b][side].node, self._plan.ends[a, b][side].name
         here = next(one for one in self._plan.by_node[node] if one.name in (name, BRIDGE))
-        return ProbeEnd(wire.pids[side], here.address, here.name)
+        return ProbeEnd(self._nodes[node].pid if node in self._nodes else 0, here.address, here.name)
 
     def set_link(self, a: str, b: str, up: LinkParameters, down: LinkParameters) -> None:
-        """Changes a link in place, at once: no queued packet is lost.
+        """Changes a link in place, at once: no queued packet is lost. What is sent on another machine is changed there.
 
         Raises:
             NetworkError: there is no such link, or the change was refused.
         """
-        wire = self.wire(a, b)
+        self._known((a, b))
         with self._lock:
-            for direction, new in enumerate((up, down)):  # known or not: a refused change leaves doubt
-                self._backend.change(wire, direction, new)
+            if wire := self._wires.get((a, b)):
+                for direction in wire.directions:  # known or not: a refused change leaves doubt
+                    self._backend.change(wire, direction, self._emulated((a, b), (up, down)[direction]))
             self._set[a, b] = (up, down)
 
     def schedule(self, changes: Sequence[PlannedChange]) -> None:
-        """Has links changed in place at their instants, as `set_link` does; returns before.
+        """Has links changed in place at their instants, as `set_link` does; returns before. Of what is sent on another
+        machine, which is to be told the same, it is taken that it is changed in time.
 
         Raises:
             NetworkError: there is no such link.
@@ -220,9 +308,14 @@ class EmulatedNetwork:
         with self._lock:
             planned = []
             for change in changes:
+                self._known(change.link)
                 self._planned[self._count] = change
-                wire = self.wire(*change.link)
-                planned.append(Planned(self._count, change.at_ns, wire, change.direction, change.parameters))
+                if self.sends(change.link, change.direction):
+                    emulated = self._emulated(change.link, change.parameters)
+                    wire = self._wires[change.link]
+                    planned.append(Planned(self._count, change.at_ns, wire, change.direction, emulated))
+                else:
+                    heapq.heappush(self._elsewhere, (change.at_ns, self._count))
                 self._count += 1
             self._backend.schedule(planned)
 
@@ -234,7 +327,7 @@ class EmulatedNetwork:
         """
         with self._lock:
             found = []
-            for number, applied_ns in self._backend.done():
+            for number, applied_ns in self._done():
                 change = self._planned.pop(number)
                 both = self._set[change.link]
                 self._set[change.link] = (
@@ -242,6 +335,16 @@ class EmulatedNetwork:
                 )
                 found.append(AppliedChange(change, applied_ns))
             return found
+
+    def _done(self) -> list[Done]:
+        """What the backend has applied, and what should have been elsewhere."""
+        done, now_ns = self._backend.done(), time.monotonic_ns()
+        if not (self._elsewhere and self._elsewhere[0][0] <= now_ns):
+            return done
+        while self._elsewhere and self._elsewhere[0][0] <= now_ns:
+            at_ns, number = heapq.heappop(self._elsewhere)
+            done.append(Done(number, at_ns))
+        return sorted(done, key=lambda one: one.applied_ns)
 
     def cancel(self) -> list[AppliedChange]:
         """Forgets what is scheduled and not applied; what was applied since the last call of `applied`.
@@ -255,23 +358,33 @@ class EmulatedNetwork:
             return self.applied()
         finally:
             self._planned.clear()
+            self._elsewhere.clear()
 
     def links(self) -> dict[tuple[str, str], tuple[LinkParameters, LinkParameters]]:
         """Each link's two directions, `up` and `down`, as they are set now."""
         with self._lock:
             return dict(self._set)
 
-    def readings(self) -> dict[tuple[str, str], tuple[Reading, Reading]]:
-        """Each link's two directions as the system has them, and what they have carried since they were built."""
+    def readings(self) -> dict[tuple[str, str], Readings]:
+        """Both directions of the links that have an end here, as the system has them, and what they have carried since
+        they were built; None of the one that is sent on another machine, and of what crosses to one, with the real
+        network's delay."""
         with self._lock:
-            return dict(zip(self._wires, self._backend.read([*self._wires.values()]), strict=True))
+            found = dict(zip(self._wires, self._backend.read([*self._wires.values()]), strict=True))
+        for pair, crossing in self._crossings.items():
+            if pair in found:
+                up, down = found[pair]
+                found[pair] = (up and _crossed(up, crossing), down and _crossed(down, crossing))
+        return found
 
     def counters(self) -> dict[tuple[str, str, str], Counters]:
-        """What each direction has carried since it was built, by the link's nodes and `up` or `down`."""
+        """What each direction that is sent here has carried since it was built, by the link's nodes and `up` or `down`;
+        of what crosses to another machine, up to the tunnel."""
         return {
             (a, b, direction): one.counters
             for (a, b), both in self.readings().items()
             for direction, one in zip(DIRECTIONS, both, strict=True)
+            if one is not None
         }
 
     def stop(self) -> None:
@@ -301,19 +414,7 @@ class EmulatedNetwork:
         return self._ownership
 
 
-def _wires(topology: ResolvedTopology, plan: Addressing, pids: dict[str, int]) -> dict[tuple[str, str], Wire]:
-    """The links by their nodes, in the topology's order."""
-    sharing = Counter(name for device in topology.devices.values() for name in device.access_points)
-    wires = {}
-    for number, link in enumerate(topology.links):
-        pair = (link.a, link.b)
-        wires[pair] = Wire(number, plan.ends[pair], (pids[link.a], pids[link.b]), _air(topology, sharing, pair))
-    return wires
-
-
-def _air(topology: ResolvedTopology, sharing: Counter[str], pair: tuple[str, str]) -> Air | None:
-    """What a link shares: that of a device does, where its access point has a total rate."""
-    for side, node in enumerate(pair):
-        if pair[1 - side] in topology.devices and (total_bps := topology.access_points[node].bandwidth_bps) is not None:
-            return Air(node, side, total_bps, sharing[node])
-    return None
+def _crossed(reading: Reading, crossing: Crossing) -> Reading:
+    """A reading with the delay of the real network."""
+    own = reading.parameters
+    return reading._replace(parameters=msgspec.structs.replace(own, delay_s=own.delay_s + crossing.delay_s))

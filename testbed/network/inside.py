@@ -18,7 +18,7 @@ def hosts_text(state: State, node: str) -> str:
     """What a node finds as `/etc/hosts`: every node that it can reach, by the address by which it does."""
     plan = addressing(state.topology)
     lines = ["127.0.0.1 localhost"]
-    for other in state.nodes:
+    for other in plan.by_node:
         try:
             lines.append(f"{plan.address(other, node)} {other}")
         except NetworkError:

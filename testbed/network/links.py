@@ -38,12 +38,19 @@ class Air(NamedTuple):
 
 class Wire(NamedTuple):
     """A link as the backends see it: its number, its two interfaces, the processes that hold their namespaces, and what
-    it shares with others."""
+    it shares with others. At one of the ends there may be a tunnel to another machine in place of a node: then only
+    what goes there is shaped here."""
 
     number: int
     ends: tuple[End, End]
     pids: tuple[int, int]
     air: Air | None = None
+    tunnel: int | None = None  # at which end
+
+    @property
+    def directions(self) -> tuple[int, ...]:
+        """Those that are shaped here."""
+        return (0, 1) if self.tunnel is None else (1 - self.tunnel,)
 
 
 class PlannedChange(NamedTuple):
@@ -80,6 +87,10 @@ class Done(NamedTuple):
     applied_ns: int
 
 
+Readings = tuple[Reading | None, Reading | None]
+"""Of both directions; None of the one that is shaped on another machine."""
+
+
 class Backend(Protocol):
     """Makes and shapes links. Direction 0 is from the first end to the second."""
 
@@ -106,7 +117,7 @@ class Backend(Protocol):
     def cancel(self) -> None:
         """Forgets the planned changes that have not been applied."""
 
-    def read(self, wires: Sequence[Wire]) -> list[tuple[Reading, Reading]]:
+    def read(self, wires: Sequence[Wire]) -> list[Readings]:
         """How each link's directions are set, and what they have carried."""
 
     def close(self) -> None:

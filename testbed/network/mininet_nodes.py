@@ -89,19 +89,23 @@ class ReadyLink(Link):
 
 
 def mininet(addressing: Addressing, holders: Mapping[str, Process], ownership: Ownership) -> Mininet:
-    """Tells Mininet of the nodes, whose namespaces stand, and of the links."""
+    """Tells Mininet of the nodes, whose namespaces stand, and of the links between them."""
     Mininet.inited = True  # its own initialisation would raise limits of the whole machine
     net = Mininet(controller=None, build=False, switch=OwnedBridge, host=OwnedHost, link=ReadyLink)
     for number, name in enumerate(addressing.by_node, start=1):
+        if name not in holders:
+            continue
         about = {"ownership": ownership, "holder": holders[name]}
         if name in addressing.groups:
             net.addSwitch(name, inNamespace=True, dpid=f"{number:x}", **about)
         else:
             net.addHost(name, ip=None, **about)
     for (a, b), (end_a, end_b) in addressing.ends.items():
+        if a not in holders or b not in holders:
+            continue
         net.addLink(a, b, intfName1=end_a.name, intfName2=end_b.name)
-    for name, interfaces in addressing.by_node.items():
-        for interface in interfaces:
+    for name in holders:
+        for interface in addressing.by_node[name]:
             if known := net[name].nameToIntf.get(interface.name):
                 known.ip, known.prefixLen, known.mac = interface.address, "16", interface.mac
     net.built = True

@@ -11,7 +11,7 @@ from testbed.documents.resolved import LinkParameters
 from testbed.network import rtnetlink, shape
 from testbed.network.changer import Changer
 from testbed.network.errors import NetworkError
-from testbed.network.links import Counters, Done, Planned, Reading, Wire
+from testbed.network.links import Counters, Done, Planned, Reading, Readings, Wire
 from testbed.network.namespace import call_in
 from testbed.network.ownership import Ownership
 from testbed.network.rtnetlink import Qdisc, Request, Route
@@ -66,7 +66,7 @@ class NetemLinks:
                 if wire.pids[side] not in self._aired:
                     self._aired.add(wire.pids[side])
                     commands += _ifb(shape.AIR)
-            else:
+            elif wire.tunnel is None:
                 commands += _ifb(before)
             commands += [f"link set {name} gso_max_segs 1" for name in names]
         return made[0], made[1]
@@ -84,15 +84,15 @@ class NetemLinks:
         for wire, both in zip(wires, asked, strict=True):
             for side, pid in enumerate(wire.pids):
                 requests.setdefault(pid, []).extend(_hooks(wire, side, self._index(pid)))
-            for direction, link in enumerate(both):
-                for pid, request in self._requests(wire, direction, link, new=True):
+            for direction in wire.directions:
+                for pid, request in self._requests(wire, direction, both[direction], new=True):
                     requests[pid].append(request)
         for pid, own in requests.items():
             with _route(pid) as route:
                 route.apply(own)
         for wire, both, found in zip(wires, asked, self._found(wires), strict=True):
-            for direction, (link, one) in enumerate(zip(both, found, strict=True)):
-                reading = one.reading()
+            for direction in wire.directions:
+                link, reading = both[direction], found[direction].reading()
                 wrong = "it is not shaped at all" if reading is None else shape.difference(reading.parameters, link)
                 if wrong:
                     raise NetworkError(f"{_named(wire, direction)} was not shaped as asked: {wrong}")
@@ -195,24 +195,24 @@ class NetemLinks:
 
     # Reading.
 
-    def read(self, wires: Sequence[Wire]) -> list[tuple[Reading, Reading]]:
+    def read(self, wires: Sequence[Wire]) -> list[Readings]:
         """What the kernel has.
 
         Raises:
             NetworkError: a link is no longer shaped.
         """
-        readings = []
+        readings: list[Readings] = []
         for wire, found in zip(wires, self._found(wires), strict=True):
-            both = []
-            for direction, one in enumerate(found):
-                if (reading := one.reading()) is None:
+            both: list[Reading | None] = [None, None]
+            for direction in wire.directions:
+                if (reading := found[direction].reading()) is None:
                     raise NetworkError(f"{_named(wire, direction)} is no longer shaped")
-                both.append(reading)
+                both[direction] = reading
             readings.append((both[0], both[1]))
         return readings
 
-    def _found(self, wires: Sequence[Wire]) -> list[tuple[_Found, _Found]]:
-        """The queues and the two netems of each direction of each wire."""
+    def _found(self, wires: Sequence[Wire]) -> list[dict[int, _Found]]:
+        """The queues and the two netems of each direction that is shaped here of each wire."""
         told: dict[int, dict[tuple[int, int], Qdisc]] = {}
         for pid in {pid for wire in wires for pid in wire.pids}:
             with _route(pid) as route:
@@ -230,7 +230,7 @@ class NetemLinks:
                 one(pid, before, shape.SERVE << 16 | 1),
             )
 
-        return [(found(wire, 0), found(wire, 1)) for wire in wires]
+        return [{direction: found(wire, direction) for direction in wire.directions} for wire in wires]
 
     def close(self) -> None:
         """Ends the process that makes planned changes."""
@@ -272,6 +272,8 @@ def _hooks(wire: Wire, side: int, index: Index) -> list[Request]:
     """What leads the packets at one end of a link through what shapes them, and the roots of its own queues."""
     name = wire.ends[side].name
     before = shape.incoming(name)
+    if wire.tunnel is not None:  # which has its own: they lead to where it is shaped
+        return [] if side == wire.tunnel else [rtnetlink.htb_root(index(name))]
     if not _in_air(wire, side):
         return [
             rtnetlink.htb_root(index(name)),

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from testbed.documents.resolved import ResolvedTopology
 from testbed.network.addressing import PREFIX, Addressing
 from testbed.network.errors import NetworkError
-from testbed.network.shape import MTU
 
 
-def settings(plan: Addressing, topology: ResolvedTopology) -> dict[str, list[str]]:
-    """The `ip` commands that give each node its addresses, neighbours and routes."""
+def settings(plan: Addressing, topology: ResolvedTopology, mtus: Mapping[int, int]) -> dict[str, list[str]]:
+    """The `ip` commands that give each node its addresses, neighbours and routes; `mtus` are the groups'."""
     known = plan.neighbours(frozenset(topology.edges))
     found: dict[str, list[str]] = {name: [] for name in plan.by_node}
     for name, interfaces in plan.by_node.items():
         lines = found[name]
         for interface in interfaces:
             lines += [
-                f"link set {interface.name} mtu {MTU} address {interface.mac}",
+                f"link set {interface.name} mtu {mtus[interface.group]} address {interface.mac}",
                 f"address add {interface.address}/{PREFIX} broadcast + dev {interface.name} noprefixroute",
                 f"link set {interface.name} up",
             ]

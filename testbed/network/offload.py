@@ -8,7 +8,8 @@ import fcntl
 import socket
 
 _SIOCETHTOOL = 0x8946
-_SWITCHES = (0x17, 0x1F, 0x24)  # ETHTOOL_STXCSUM, ETHTOOL_STSO, ETHTOOL_SGSO
+_SENDING = (0x17, 0x1F, 0x24)  # ETHTOOL_STXCSUM, ETHTOOL_STSO, ETHTOOL_SGSO
+_RECEIVING = (0x2C,)  # ETHTOOL_SGRO
 
 
 class _Value(ctypes.Structure):
@@ -27,8 +28,18 @@ def finish_before_sending(interface: str) -> None:
     Raises:
         OSError: there is no such interface.
     """
+    _switch_off(interface, _SENDING)
+
+
+def take_as_they_come(interface: str) -> None:
+    """Has an interface of the calling thread's namespace merge no packets that come one after the other, which would be
+    counted as one and pass a link in one piece; raises as above."""
+    _switch_off(interface, _RECEIVING)
+
+
+def _switch_off(interface: str, switches: tuple[int, ...]) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        for switch in _SWITCHES:
+        for switch in switches:
             value = _Value(switch, 0)
             request = _Request(interface.encode(), ctypes.addressof(value))
             try:

@@ -14,7 +14,7 @@ from pathlib import Path
 from testbed.documents.resolved import LinkParameters
 from testbed.network import shape
 from testbed.network.errors import NetworkError
-from testbed.network.links import Counters, Done, Planned, Reading, Wire
+from testbed.network.links import Counters, Done, Planned, Reading, Readings, Wire
 from testbed.network.native import program
 from testbed.network.ownership import Ownership
 
@@ -162,8 +162,8 @@ class RelayLinks:
     def shape(self, wires: Sequence[Wire], asked: Sequence[tuple[LinkParameters, LinkParameters]]) -> None:
         """Sets each direction."""
         for wire, both in zip(wires, asked, strict=True):
-            for direction, link in enumerate(both):
-                self.change(wire, direction, link)
+            for direction in wire.directions:
+                self.change(wire, direction, both[direction])
 
     def change(self, wire: Wire, direction: int, link: LinkParameters) -> None:
         """Changes one direction in place; what is queued is served at the new rate."""
@@ -187,13 +187,16 @@ class RelayLinks:
         for relay in self._relays:
             relay.ask("cancel")
 
-    def read(self, wires: Sequence[Wire]) -> list[tuple[Reading, Reading]]:
+    def read(self, wires: Sequence[Wire]) -> list[Readings]:
         """What the relays have."""
-        found = []
+        found: list[Readings] = []
         for wire in wires:
             values = self._of(wire).ask(f"get {wire.number}")
             half = len(values) // 2
-            found.append((_reading(values[:half]), _reading(values[half:])))
+            up, down = values[:half], values[half:]
+            found.append(
+                (_reading(up) if 0 in wire.directions else None, _reading(down) if 1 in wire.directions else None)
+            )
         return found
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
-"""Traffic control in the kernel's own words: pure functions for the messages, and a socket that carries them.
+"""Traffic control and tunnels in the kernel's own words: pure functions for the messages, a socket that carries them.
 
-The layouts are those of `linux/rtnetlink.h`, `linux/pkt_sched.h`, `linux/pkt_cls.h` and `linux/tc_act/tc_mirred.h`.
+The layouts are those of `linux/rtnetlink.h`, `linux/pkt_sched.h`, `linux/pkt_cls.h`, `linux/tc_act/tc_mirred.h` and
+`linux/if_link.h`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ INGRESS = 0xFFFFFFF2
 EGRESS = 0xFFFFFFF3
 """Parents: a device's root, its hooks, and the filters of either hook."""
 
-QDISC, CLASS, FILTER = 36, 40, 44  # RTM_NEWQDISC, RTM_NEWTCLASS, RTM_NEWTFILTER
+LINK, QDISC, CLASS, FILTER = 16, 36, 40, 44  # RTM_NEWLINK, RTM_NEWQDISC, RTM_NEWTCLASS, RTM_NEWTFILTER
 _GET_QDISC = 38
 _REQUEST, _DUMP, _ADD = 0x1, 0x300, 0x600  # NLM_F_REQUEST; _ROOT and _MATCH; _CREATE and _EXCL
 _NESTED = 0x8000
@@ -30,6 +31,8 @@ _TICK_NS = 64  # in which HTB counts its buffers
 
 _HEADER = struct.Struct("=IHHII")
 _TCM = struct.Struct("=BxxxiIII")
+_INTERFACE = struct.Struct("=BxHiII")
+_UP = 1  # IFF_UP
 _ATTRIBUTE = struct.Struct("=HH")
 _HTB = struct.Struct("=BBHhHI BBHhHI IIIII")
 _NETEM = struct.Struct("=6I")
@@ -161,9 +164,11 @@ def clsact(index: int) -> Request:
     return Request("qdisc clsact", QDISC, _ADD, _body(index, 0xFFFF0000, CLSACT, "clsact", b""))
 
 
-def redirect(index: int, hook: int, target: int) -> Request:
-    """Has all packets at a hook sent by another device instead."""
-    parms = struct.pack("=IIiiiiI", 0, 0, 4, 0, 0, 1, target)  # TC_ACT_STOLEN, TCA_EGRESS_REDIR
+def redirect(index: int, hook: int, target: int, *, into: bool = False) -> Request:
+    """Has all packets at a hook sent by another device instead, or come `into` this machine by it."""
+    parms = struct.pack(
+        "=IIiiiiI", 0, 0, 4, 0, 0, 3 if into else 1, target
+    )  # TC_ACT_STOLEN, TCA_INGRESS_REDIR or _EGRESS_
     action = _attribute(1, b"mirred\0") + _attribute(2 | _NESTED, _attribute(2, parms))
     return _u32(index, hook, _attribute(7, _attribute(1, action)))
 
@@ -173,6 +178,25 @@ def arriving_class(index: int, from_device: str, minor: int) -> Request:
     return _u32(
         index, 1 << 16, _attribute(1, struct.pack("=I", 1 << 16 | minor)), _attribute(8, from_device.encode() + b"\0")
     )
+
+
+def vxlan(
+    name: str, pid: int, identifier: int, addresses: tuple[str, str], port: int, *, mac: str | None, mtu: int
+) -> Request:
+    """A tunnel from an address of the namespace in which this is asked to another machine's: an interface that is made
+    in a process's namespace, up, and in no other at any time. The socket listens at that address alone where the kernel
+    can have it so (6.7 and later)."""
+    own, other = (socket.inet_aton(address) for address in addresses)
+    data = _attribute(1, struct.pack("=I", identifier)) + _attribute(4, own) + _attribute(2, other)
+    data += (
+        _attribute(15, struct.pack("!H", port)) + _attribute(7, b"\0") + _attribute(31, b"\1")
+    )  # LEARNING, LOCALBIND
+    body = _INTERFACE.pack(0, 0, 0, _UP, _UP) + _attribute(3, name.encode() + b"\0")
+    body += _attribute(4, struct.pack("=I", mtu)) + _attribute(19, struct.pack("=I", pid))
+    if mac is not None:
+        body += _attribute(1, bytes.fromhex(mac.replace(":", "")))
+    body += _attribute(18, _attribute(1, b"vxlan\0"), _attribute(2, data))
+    return Request(f"link add {name} type vxlan id {identifier}", LINK, _ADD, body)
 
 
 def _u32(index: int, parent: int, *attributes: bytes) -> Request:
@@ -208,8 +232,18 @@ def bfifo_told(options: bytes) -> int:
     return limit
 
 
+class KernelRefusalError(NetworkError):
+    """The kernel refused a request."""
+
+    def __init__(self, words: str, body: bytes) -> None:
+        super().__init__(f"the kernel refused {words!r}: {refusal(body)}")
+        self.number: int = -struct.unpack_from("=i", body)[0]
+        """As in `errno`."""
+
+
 class Route:
-    """A socket by which traffic control is set and read, in the network namespace of the thread that makes it.
+    """A socket by which traffic control and tunnels are set and read, in the network namespace of the thread that makes
+    it.
 
     It may then be used in any thread.
     """
@@ -225,7 +259,7 @@ class Route:
         """Has the kernel do all of them, in order; the others too where one is refused.
 
         Raises:
-            NetworkError: one was refused; says which and why.
+            KernelRefusalError: one was refused; says which and why.
         """
         for first in range(0, len(requests), 64):
             some = requests[first : first + 64]
@@ -233,7 +267,7 @@ class Route:
             while (said := self._received(wait=False)) is not None:
                 for kind, number, body in _messages(said):
                     if kind == 2:  # NLMSG_ERROR; what succeeds is not answered
-                        raise NetworkError(f"the kernel refused {some[number].words!r}: {refusal(body)}")
+                        raise KernelRefusalError(some[number].words, body)
 
     def qdiscs(self) -> dict[tuple[int, int], Qdisc]:
         """The queueing disciplines of all interfaces, by the interface's number and the parent."""

@@ -9,6 +9,7 @@ import msgspec
 from testbed.documents.resolved import ResolvedTopology
 from testbed.network.errors import NotUpError
 from testbed.network.ownership import Ownership
+from testbed.network.part import Part
 from testbed.network.processes import Process, is_alive
 from testbed.network.shape import Shaping
 
@@ -28,13 +29,14 @@ class NodeState(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """A testbed on one machine."""
+    """A testbed on one machine: of the topology its part, and that part's nodes."""
 
     name: str
     machine: str
     shaping: Shaping
     topology: ResolvedTopology
     nodes: dict[str, NodeState]
+    part: Part
 
 
 def write_state(ownership: Ownership, state: State) -> None:

@@ -52,7 +52,7 @@ class Survey(msgspec.Struct, frozen=True):
 
 
 def survey(name: str) -> Survey:
-    """Looks at a testbed.
+    """Looks at a testbed, as far as it lies on this machine.
 
     Raises:
         NotUpError: there is none of that name.
@@ -73,6 +73,7 @@ def survey(name: str) -> Survey:
                 LinkFound(link, direction, *reading)
                 for link, both in network.readings().items()
                 for direction, reading in zip(DIRECTIONS, both, strict=True)
+                if reading is not None
             ]
             network.stop()
         except NetworkError:

@@ -19,7 +19,6 @@ from testbed.network.addressing import BRIDGE
 from testbed.network.batch import run_batch
 from testbed.network.errors import NetworkError, RefusedError
 from testbed.network.ownership import Ownership
-from testbed.network.shape import MTU
 
 OPEN_VSWITCH_PROGRAMS = ("ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "ovs-ofctl", "ovs-dpctl")
 OPEN_VSWITCH_PACKAGE = "openvswitch-switch"
@@ -49,7 +48,7 @@ class Switch(Protocol):
     kernel: bool
     """Whether the kernel moves the packets; else a program does, which cannot finish what a sender left to hardware."""
 
-    def making(self, ports: list[str], mac: str) -> list[str]:
+    def making(self, ports: list[str], mac: str, mtu: int) -> list[str]:
         """Makes the switch, whose ports exist, or says by which `ip` commands it is made."""
 
     def lead(self, ports: Mapping[str, str]) -> None:
@@ -64,11 +63,11 @@ class LinuxBridge:
     def __init__(self, ownership: Ownership, access_point: str, pid: int) -> None:
         self._ownership, self._access_point, self._pid = ownership, access_point, pid
 
-    def making(self, ports: list[str], mac: str) -> list[str]:
+    def making(self, ports: list[str], mac: str, mtu: int) -> list[str]:
         """By `ip` alone."""
         return [
             f"link add {BRIDGE} address {mac} type bridge forward_delay 0 stp_state 0 mcast_snooping 0",
-            *(f"link set {port} mtu {MTU} master {BRIDGE} up" for port in ports),
+            *(f"link set {port} mtu {mtu} master {BRIDGE} up" for port in ports),
         ]
 
     def lead(self, ports: Mapping[str, str]) -> None:
@@ -105,7 +104,7 @@ class OpenVSwitch:
         self._folder.mkdir()
         self.kernel = self._call("ovs-dpctl", "dump-dps").returncode == 0
 
-    def making(self, ports: list[str], mac: str) -> list[str]:
+    def making(self, ports: list[str], mac: str, mtu: int) -> list[str]:
         """Starts the daemons and makes the bridge; `ip` has the ports to bring up."""
         self._mac = mac
         database, address = str(self._folder / "conf.db"), f"unix:{self._folder}/db.sock"
@@ -125,7 +124,7 @@ class OpenVSwitch:
         for port in ports:
             commands += ["--", "add-port", BRIDGE, port, "--", "set", "port", port, "qos=@none"]
         self._checked("ovs-vsctl", self._database, *commands)
-        return [f"link set {port} mtu {MTU} up" for port in ports]
+        return [f"link set {port} mtu {mtu} up" for port in ports]
 
     def lead(self, ports: Mapping[str, str]) -> None:
         """By one flow for each address; what goes anywhere else is dropped."""
