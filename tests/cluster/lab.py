@@ -101,7 +101,6 @@ class LabMachine:
         self.address, self.tunnel_address = (f"{prefix}.{number}" for prefix in PREFIXES.values())
         self._lab = lab
         self._init: _Init | None = None
-        self._groups: set[Path] = set()
 
     @property
     def pid(self) -> int:
@@ -121,7 +120,8 @@ class LabMachine:
         for interface, prefix in PREFIXES.items():
             port = f"{interface}-{self.number}"
             inside = ["nsenter", f"--net=/proc/{self.pid}/ns/net"]
-            self._lab.ip(f"link add {port} mtu 1500 type veth peer name {interface} netns {self.pid}")
+            mac = f"02:00:{int(prefix.split('.')[1]):02x}:00:00:{self.number:02x}"  # its own, as others remember it
+            self._lab.ip(f"link add {port} type veth peer name {interface} address {mac} netns {self.pid}")
             self._lab.ip(f"link set {port} master {interface} up")
             for command in (f"addr add {prefix}.{self.number}/24 dev {interface}", f"link set {interface} up"):
                 _run([*inside, "ip", *command.split()])
@@ -134,10 +134,13 @@ class LabMachine:
     def off(self) -> None:
         """Switches the machine off, without a warning."""
         if self._init:
-            self._groups |= self.groups()
+            groups = self.groups()
+            for interface in PREFIXES:  # before it ends, as the kernel takes its time to remove a namespace
+                with contextlib.suppress(AssertionError):
+                    self._lab.ip(f"link del {interface}-{self.number}")
             self._init.end()
             self._init = None
-            for group in sorted(self._groups, reverse=True):  # a machine that is off has no cgroups
+            for group in sorted(groups, reverse=True):  # a machine that is off has no cgroups
                 with contextlib.suppress(OSError):
                     group.rmdir()
 
@@ -233,11 +236,11 @@ class Lab:
     def __enter__(self) -> Lab:
         self.folder.chmod(0o755)
         self.home.mkdir()
-        _new_key(self.login)
+        new_key(self.login)
         self.authorise(self.login)
         self._write_users()
         for machine in self.machines:
-            _new_key(self.folder / f"{machine.name}.key")
+            new_key(self.folder / f"{machine.name}.key")
         self.know_hosts()
         self._switch = _Init(script="echo ready; sleep infinity & wait", log=self.folder / "switch.log")
         try:
@@ -298,7 +301,8 @@ class Lab:
         (self.folder / "shadow").chmod(0o600)
 
 
-def _new_key(path: Path) -> None:
+def new_key(path: Path) -> None:
+    """Makes a key pair, without a passphrase."""
     _run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", path.name, "-f", str(path)])
 
 
