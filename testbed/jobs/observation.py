@@ -19,6 +19,13 @@ class PathView(msgspec.Struct, frozen=True):
     loss: float  # 0 to 1
 
 
+class Air(msgspec.Struct, frozen=True):
+    """What a device's link to an access point shares with those of other devices there."""
+
+    access_point: str
+    bandwidth_bps: float  # the total, both directions together
+
+
 class EdgeView(msgspec.Struct, frozen=True):
     """An edge as a device sees it."""
 
@@ -27,6 +34,7 @@ class EdgeView(msgspec.Struct, frozen=True):
     backlog_s: float  # seconds of work queued there
     flops_per_s: float  # its pace; for live compute, the profile's reference
     unsent_bytes: int = 0  # what the device has handed to its socket there and is not acknowledged yet
+    air: Air | None = None  # None: the way's first link has its rate to itself
 
 
 class Observation(msgspec.Struct, frozen=True):

@@ -68,6 +68,25 @@ class Divided(NamedTuple):
         return rate / self.whole, np.ones_like(rate)
 
 
+class Limited(NamedTuple):
+    """A total divided among links each of which passes no more than its own rate, however much it is given."""
+
+    whole: Floats  # [P], the rate of all of it
+    most: Floats  # [P], the link's
+
+    def at(self, pairs: Integers) -> Limited:
+        """The links of these pairs."""
+        return Limited(self.whole[pairs], self.most[pairs])
+
+    def rate(self, share: Floats | float) -> Floats:
+        """In the unit of `whole`."""
+        return np.minimum(self.whole * share, self.most)
+
+    def need(self, rate: Floats) -> tuple[Floats, Floats]:
+        """The share, and its elasticity 1; 2 for a rate that the link does not pass."""
+        return np.where(rate > self.most * (1 + _TOLERANCE), 2.0, rate / self.whole), np.ones_like(rate)
+
+
 class Shannon(NamedTuple):
     """A radio band: a share w of B Hz passes w B log2(1 + snr / w) bit/s, snr = P |h|² / (N0 B)."""
 

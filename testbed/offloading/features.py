@@ -13,7 +13,7 @@ from testbed.offloading.problem import Graph
 from testbed.offloading.scenario import Floats
 
 if TYPE_CHECKING:
-    from testbed.offloading.mec import EqualShares, Terms
+    from testbed.offloading.system_model import EqualShares, Terms
 
 DEVICE_FEATURES = 6
 OPTION_FEATURES = 9

@@ -41,6 +41,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     estimate_error: float = 0.1  # eps: of the estimated channel, 0 (known) to 1 (unknown)
     device_backlog_s: float = 0.01  # the longest that a device, and an edge, is busy with earlier work
     edge_backlog_s: float = 0.01
+    jobs_per_s: float = 0.0  # 0: one job a device, at the slot's beginning; else at any time, so many at each device
     stay_slots: int = 100  # after so many slots other devices, at other places, take the places of these
     psi: float = 1.0  # the penalty of a job that takes twice its deadline or longer
     kappa: float = 1e-29  # J s² / FLOP³: a device at 5 GFLOP/s takes 1.25 W
@@ -56,8 +57,8 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
         if not 0 < self.available_min <= 1 or not 0 <= self.estimate_error <= 1:
             raise ValueError("available_min must be above 0 to 1, and estimate_error 0 to 1")
-        if min(self.device_backlog_s, self.edge_backlog_s, self.psi, self.kappa) < 0:
-            raise ValueError("backlogs, psi and kappa must not be negative")
+        if min(self.device_backlog_s, self.edge_backlog_s, self.jobs_per_s, self.psi, self.kappa) < 0:
+            raise ValueError("backlogs, jobs_per_s, psi and kappa must not be negative")
 
     @property
     def power_w(self) -> float:
@@ -76,7 +77,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Slot(NamedTuple):
-    """The state of one slot. What is not known when it is decided: `gains`, `edge_flops_per_s`."""
+    """The state of one slot. Not known when it is decided: `gains`, `edge_flops_per_s`, `after_s` and `gap_s`."""
 
     gains: Floats  # [U, E], |h|² with path loss: power received over power sent
     estimated_gains: Floats  # [U, E]
@@ -85,6 +86,8 @@ class Slot(NamedTuple):
     device_backlog_s: Floats  # [U]
     edge_flops_per_s: Floats  # [E], xi times what the edge has
     edge_backlog_s: Floats  # [E]
+    after_s: Floats  # [U], from the slot's beginning to the device's job
+    gap_s: Floats  # [U], from the device's job before it in the slot; infinite: there was none
 
 
 class Slots:
@@ -127,7 +130,16 @@ class Slots:
             device_backlog_s=draw.uniform(0, scenario.device_backlog_s, scenario.devices),
             edge_flops_per_s=scenario.edge_flops_per_s * draw.uniform(scenario.available_min, 1, scenario.edges),
             edge_backlog_s=draw.uniform(0, scenario.edge_backlog_s, scenario.edges),
+            **self._arrivals(draw),
         )
+
+    def _arrivals(self, draw: np.random.Generator) -> dict[str, Floats]:
+        """Looking back from a job in a slot, the one before it is as far as the next one would be (Poisson)."""
+        devices, rate = self.scenario.devices, self.scenario.jobs_per_s
+        if not rate:
+            return {"after_s": np.zeros(devices), "gap_s": np.full(devices, np.inf)}
+        after_s, gap_s = draw.uniform(0, self.scenario.slot_s, devices), draw.exponential(1 / rate, devices)
+        return {"after_s": after_s, "gap_s": np.where(gap_s < after_s, gap_s, np.inf)}
 
     def _layout(self, stay: int) -> tuple[Floats, Floats]:
         if stay != self._stay:

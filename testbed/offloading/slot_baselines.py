@@ -8,8 +8,8 @@ import numpy as np
 
 from testbed.jobs.decision import LOCAL, Kind
 from testbed.offloading.errors import PolicyError
-from testbed.offloading.mec import OffloadingProblem
 from testbed.offloading.problem import Choices
+from testbed.offloading.system_model import OffloadingProblem
 
 EXHAUSTIVE_LIMIT = 10_000_000
 _AT_ONCE = 4096  # candidates judged by one call

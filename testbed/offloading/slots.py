@@ -15,9 +15,10 @@ class DeviceView(msgspec.Struct, frozen=True):
     """A device as a policy sees it. Edges that cannot be reached now are absent."""
 
     deadline_s: float  # what its jobs have, from their arrival
-    backlog_s: float  # seconds of work queued on the device itself
+    backlog_s: float  # seconds of work that the device itself will hold when the slot begins
     flops_per_s: float  # its pace
     edges: dict[str, EdgeView]  # bandwidths as the links are set, whatever shares of them were allotted before
+    jobs_per_s: float = 0.0  # how many arrive on average; which devices will have one in the slot nobody knows
 
 
 class SlotObservation(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from testbed.offloading.allocation import HELD_BACK, Divided, Shannon, shares
+from testbed.offloading.allocation import HELD_BACK, Divided, Limited, Shannon, shares
 
 MHZ = 5e6
 
@@ -16,7 +16,9 @@ def shannon(rng: np.random.Generator, pairs: int) -> Shannon:
     return Shannon(np.full(pairs, MHZ), 10 ** rng.uniform(-2, 3, pairs))
 
 
-def least_slack(resource: Divided | Shannon, work: np.ndarray, left_s: np.ndarray, share: np.ndarray) -> np.ndarray:
+def least_slack(
+    resource: Divided | Limited | Shannon, work: np.ndarray, left_s: np.ndarray, share: np.ndarray
+) -> np.ndarray:
     """`[...]`: of shares `[..., P]`."""
     return (left_s - work / resource.rate(share)).min(axis=-1)
 
@@ -70,6 +72,29 @@ def test_no_other_division_has_a_greater_least_slack(kind: str, devices: int, se
     assert np.ptp(slack) < 1e-4 * left_s.max()
     best = least_slack(resource, work, left_s, simplex(200, devices)).max() if devices > 1 else slack[0]
     assert slack.min() >= best - 1e-4 * left_s.max()
+
+
+@pytest.mark.parametrize("devices", [2, 3])
+@pytest.mark.parametrize("seed", range(8))
+def test_links_that_pass_no_more_than_their_own_rate_leave_the_rest_to_others(devices: int, seed: int) -> None:
+    rng = np.random.default_rng((seed, devices))
+    most = 10 ** rng.uniform(5, 7, devices)
+    resource = Limited(np.full(devices, rng.uniform(0.4, 1.2) * most.sum()), most)
+    work = most * rng.uniform(0.002, 0.02, devices)
+    left_s = work / resource.rate(1 / devices) * rng.uniform(1.0, 3.0, devices)
+    found = shares(resource, work, left_s, np.zeros(devices, dtype=np.int64))
+    assert found.sum() == pytest.approx(1, abs=1e-9) and (found > 0).all()
+    slack = (left_s - work / resource.rate(found)).min()
+    assert slack >= -1e-9
+    assert slack >= least_slack(resource, work, left_s, simplex(200, devices)).max() - 1e-4 * left_s.max()
+
+
+def test_a_link_that_is_too_slow_is_late_however_much_is_to_be_had() -> None:
+    resource = Limited(np.full(2, 1e7), np.array([1e5, 1e6]))
+    left_s = np.array([0.01, 0.01])
+    found = shares(resource, np.array([5e3, 5e3]), left_s, np.zeros(2, dtype=np.int64))
+    assert (left_s - np.array([5e3, 5e3]) / resource.rate(found) >= 0).tolist() == [False, True]
+    assert found[0] == pytest.approx(HELD_BACK)
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -11,8 +11,9 @@ import pytest
 from testbed.jobs.decision import Kind
 from testbed.jobs.profile import Profile
 from testbed.offloading.features import BOUND, DEVICE_FEATURES, EDGE_FEATURES, OPTION_FEATURES
-from testbed.offloading.mec import Mec, MecProblem
+from testbed.offloading.mec import Mec, MecProblem, Outcome
 from testbed.offloading.scenario import Scenario, Slot, Slots
+from testbed.offloading.system_model import SOONER
 
 CERTAIN = Scenario(devices=6, available_min=1.0, estimate_error=0.0)
 
@@ -56,7 +57,13 @@ def test_fading_is_rayleigh_and_the_estimate_as_far_off_as_asked() -> None:
 
 
 def test_impossible_scenarios_are_refused() -> None:
-    for wrong in ({"devices": 0}, {"available_min": 0.0}, {"deadline_s": (0.2, 0.1)}, {"psi": -1.0}):
+    for wrong in (
+        {"devices": 0},
+        {"available_min": 0.0},
+        {"deadline_s": (0.2, 0.1)},
+        {"psi": -1.0},
+        {"jobs_per_s": -1.0},
+    ):
         with pytest.raises(ValueError, match=r"must|at least"):
             Scenario(**wrong)
 
@@ -74,6 +81,8 @@ def lone() -> tuple[Scenario, Slot]:
         device_backlog_s=np.array([0.004]),
         edge_flops_per_s=np.array([1e11]),
         edge_backlog_s=np.array([0.002]),
+        after_s=np.zeros(1),
+        gap_s=np.full(1, np.inf),
     )
     return scenario, slot
 
@@ -107,7 +116,8 @@ def test_the_times_rewards_and_energies_of_a_lone_device(profile: Profile, lone:
         assert outcome.accuracy[0] == (accuracy if seconds <= 0.1 else 0)
         assert outcome.energy_j[0] == pytest.approx(joules, rel=1e-6)
         assert outcome.reward[0] == pytest.approx(expected, rel=1e-5)
-        assert problem.rewards(np.array([[option]]))[0] == pytest.approx(expected, rel=1e-5)
+        judged = expected - SOONER * min(seconds / 0.1, 2.0)
+        assert problem.rewards(np.array([[option]]))[0] == pytest.approx(judged, rel=1e-5)
     assert {problem.scored(np.array([option])).on_time.item() for option in range(5)} == {True, False}
 
 
@@ -130,7 +140,40 @@ def test_decisions_are_scored_on_the_true_state_with_the_shares_allotted_on_the_
 def test_with_nothing_uncertain_the_model_is_right(profile: Profile, number: int) -> None:
     problem = problems(CERTAIN, profile, 5)[number]
     for choice, reward in zip(random_choices(problem, 20), problem.rewards(random_choices(problem, 20)), strict=True):
-        assert reward == pytest.approx(problem.scored(choice).reward.mean(), abs=1e-9)
+        assert reward == pytest.approx(judged(problem, problem.scored(choice)), abs=1e-9)
+
+
+def judged(problem: MecProblem, outcome: Outcome) -> float:
+    """The reward, less what the time it takes is held against a decision."""
+    return float((outcome.reward - SOONER * np.minimum(outcome.completion_s / problem.terms.deadline_s, 2)).mean())
+
+
+def test_of_what_is_worth_the_same_the_sooner_is_the_better(profile: Profile) -> None:
+    rows = tuple(msgspec.structs.replace(row, accuracy=0.9) for row in profile.rows)
+    scenario = msgspec.structs.replace(CERTAIN, devices=1, deadline_s=(1.0, 1.0), distance_m=(100.0, 200.0))
+    mec = Mec(scenario, msgspec.structs.replace(profile, rows=rows))
+    for slot, _ in zip(Slots(scenario, 0), range(5), strict=False):
+        problem = mec.problem(slot)
+        each = np.arange(len(problem.decisions))[:, None]
+        seconds = [problem.scored(choice).completion_s.item() for choice in each]
+        assert max(seconds) < 1  # all on time
+        assert problem.rewards(each).argmax() == np.argmin(seconds)
+
+
+def test_the_reward_is_the_mean_over_when_jobs_arrive(profile: Profile) -> None:
+    scenario = msgspec.structs.replace(CERTAIN, jobs_per_s=6.0, device_backlog_s=0.08, deadline_s=(0.1, 0.3))
+    mec, slot = Mec(scenario, profile), Slots(scenario, 0)[0]
+    drawn = [
+        mec.problem(slot._replace(after_s=one.after_s, gap_s=one.gap_s))
+        for one, _ in zip(Slots(scenario, 1), range(400), strict=False)
+    ]
+    choices = random_choices(drawn[0], 8)
+    choices[0] = 0  # all local, where what came before is waited for the longest
+    scored = np.array([[judged(problem, problem.scored(choice)) for choice in choices] for problem in drawn])
+    # four instants place a step of at most 1.93 to an eighth, and the mean over six devices' steps to a third of that
+    np.testing.assert_allclose(mec.problem(slot).rewards(choices), scored.mean(axis=0), atol=0.08)
+    alone = Mec(msgspec.structs.replace(scenario, jobs_per_s=0.0), profile).problem(slot)
+    assert mec.problem(slot).rewards(choices[:1]) < alone.rewards(choices[:1])
 
 
 def test_the_reward_is_the_mean_over_what_edges_may_give(profile: Profile) -> None:
@@ -213,7 +256,7 @@ def test_a_dead_channel_passes_nothing_in_time_and_breaks_nothing(profile: Profi
     choice = np.full(4, 2)
     outcome = problem.scored(choice)
     assert not outcome.on_time.any() and np.isfinite(outcome.completion_s).all()
-    assert problem.rewards(choice[None])[0] == -scenario.psi
+    assert problem.rewards(choice[None])[0] == pytest.approx(-scenario.psi - 2 * SOONER)
     assert math.isfinite(problem.graph.edges.sum())
 
 
