@@ -20,12 +20,27 @@ def wilson_interval(successes: int, trials: int, z: float = Z_95) -> tuple[float
     if trials < 1 or not 0 <= successes <= trials:
         raise ValueError(f"{successes} successes of {trials} trials have no interval")
     share = successes / trials
-    scale = 1 + z * z / trials
-    centre = (share + z * z / (2 * trials)) / scale
-    half = z / scale * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = interval_half(share, trials, z)
     low = 0.0 if successes == 0 else max(0.0, centre - half)
     high = 1.0 if successes == trials else min(1.0, centre + half)
     return low, high
+
+
+def interval_half(share: float, trials: int, z: float = Z_95) -> float:
+    """Half the width of the Wilson score interval at a share, 0 to 1, of so many trials."""
+    return z / (1 + z * z / trials) * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+
+
+def jobs_needed(share: float, half: float, z: float = Z_95) -> int:
+    """The fewest trials of which the Wilson score interval at a share reaches no farther than `half` to each side.
+
+    Solves `interval_half(share, n) = half`, squared, for n: h^2 n^2 + z^2 (2 h^2 - q) n + z^4 (h^2 - 1/4) = 0, with q
+    = share (1 - share).
+    """
+    a, b, c = half**2, z**2 * (2 * half**2 - share * (1 - share)), z**4 * (half**2 - 0.25)
+    n = max(1, math.floor((-b + math.sqrt(max(0.0, b * b - 4 * a * c))) / (2 * a)))
+    return n if interval_half(share, n) <= half else n + 1
 
 
 def mean_of_shares_interval(successes: Sequence[int], trials: Sequence[int], z: float = Z_95) -> tuple[float, float]:

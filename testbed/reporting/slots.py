@@ -25,6 +25,8 @@ class Slots(msgspec.Struct, frozen=True):
     decide_p50_ms: float | None  # what the policy took
     decide_p99_ms: float | None
     decided_by: dict[str, int]  # jobs: slot, last, greedy
+    failed: int = 0  # that the policy could not decide
+    error: str | None = None  # why the first of these
 
 
 def summarise_slots(rows: Sequence[SlotRow], jobs: Sequence[LedgerRow], slot_s: float, duration_s: float) -> Slots:
@@ -33,6 +35,7 @@ def summarise_slots(rows: Sequence[SlotRow], jobs: Sequence[LedgerRow], slot_s: 
     late_ms = [row.late_ms for row in rows if row.slot < count and row.late_ms is not None]
     decide_ms = [row.decide_ms for row in rows if row.slot < count and row.late_ms is not None]
     on_time = sum(one <= ON_TIME_MS for one in late_ms)
+    errors = [row.error for row in rows if row.slot < count and row.error is not None]
     by = collections.Counter(str(job.decided_by) for job in jobs if job.decided_by is not None)
     return Slots(
         slot_s=slot_s,
@@ -44,13 +47,9 @@ def summarise_slots(rows: Sequence[SlotRow], jobs: Sequence[LedgerRow], slot_s: 
         decide_p50_ms=_percentile(decide_ms, 50),
         decide_p99_ms=_percentile(decide_ms, 99),
         decided_by=dict(sorted(by.items())),
+        failed=len(errors),
+        error=errors[0] if errors else None,
     )
-
-
-def slot_faults(rows: Sequence[SlotRow]) -> list[str]:
-    """Why a run whose policy failed to decide cannot be believed to be that policy's."""
-    failed = [row for row in rows if row.error is not None]
-    return [f"the policy could not decide {len(failed)} of {len(rows)} slots: {failed[0].error}"] if failed else []
 
 
 def _percentile(values: Sequence[float], share: float) -> float | None:

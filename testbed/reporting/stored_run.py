@@ -31,7 +31,7 @@ from testbed.reporting.columns import (
 from testbed.reporting.ownership import give_to_caller, make_folders
 from testbed.reporting.row_stream import RowStream, read_stream
 from testbed.reporting.summary import Summary, summarise
-from testbed.reporting.verdict import verdict
+from testbed.reporting.verdict import Evidence
 
 _TABLES = {"jobs": JOBS, "links": LINKS, "slots": SLOTS}
 
@@ -142,14 +142,13 @@ class StoredRun:
         if self.finished:
             return msgspec.json.decode((self.path / "summary.json").read_bytes(), type=Summary)
         rows = self.rows()
-        kept = summarise(
+        return summarise(
             rows[0].policy if rows else self.path.name,
             rows,
             issued=len(rows),
             duration_s=max((row.arrival_s for row in rows), default=0.0),
+            evidence=Evidence(losses=(f"the run did not come to its end; it kept {len(rows)} rows",)),
         )
-        reasons = (f"the run did not come to its end; it kept {len(rows)} rows", *kept.reasons)
-        return msgspec.structs.replace(kept, verdict=verdict(reasons), reasons=reasons)
 
     def _table(self, name: str) -> pa.Table:
         parquet = self.path / f"{name}.parquet"

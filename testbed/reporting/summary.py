@@ -10,9 +10,13 @@ import numpy as np
 
 from testbed.jobs.intervals import wilson_interval
 from testbed.jobs.ledger import LedgerRow, Outcome
+from testbed.reporting.by_class import ClassFigures, by_class
+from testbed.reporting.loadgen import LoadGen
 from testbed.reporting.phases import Phase, count_correct_on_time, count_decisions, phases
 from testbed.reporting.slots import Slots
-from testbed.reporting.verdict import ANSWERED, faults, verdict
+from testbed.reporting.verdict import ANSWERED, Evidence, judge, verdict
+
+NOTHING_ELSE = Evidence()
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -40,6 +44,8 @@ class Summary(msgspec.Struct, frozen=True):
     decisions: dict[str, int]  # by kind/encoding
     phases: tuple[Phase, ...]  # the run cut at its events
     slots: Slots | None = None  # where the policy decides slots
+    classes: tuple[ClassFigures, ...] = ()  # where jobs are of classes
+    loadgen: LoadGen | None = None  # where the arrivals are a scenario of MLPerf's LoadGen
 
 
 def summarise(
@@ -49,6 +55,8 @@ def summarise(
     issued: int,
     duration_s: float,
     event_times_s: Iterable[float] = (),
+    evidence: Evidence = NOTHING_ELSE,
+    scenario: LoadGen | None = None,
 ) -> Summary:
     """The figures of one run.
 
@@ -58,8 +66,10 @@ def summarise(
         issued: how many jobs were drawn for the run; other than the rows' number makes it INVALID.
         duration_s: seconds during which jobs arrived, without the draining.
         event_times_s: when the workload changed something, in seconds from the run's start: where phases begin.
+        evidence: what is known of the run beside its ledger; the verdict is taken from both.
+        scenario: what LoadGen makes of the ledger, in a scenario of its.
     """
-    reasons = faults(rows, issued)
+    reasons = judge(rows, issued, evidence)
     n = max(issued, len(rows))
     counts = collections.Counter(row.outcome for row in rows)
     on_time = counts[Outcome.ON_TIME]
@@ -89,4 +99,7 @@ def summarise(
         misses_by_stage=dict(sorted(late_in.items())),
         decisions=count_decisions(rows),
         phases=phases(rows, event_times_s, duration_s),
+        slots=evidence.slots,
+        classes=by_class(rows),
+        loadgen=scenario,
     )

@@ -14,6 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from testbed.jobs.slot import DecidedBy
+from testbed.reporting.by_class import ClassFigures
+from testbed.reporting.loadgen import LoadGen
 from testbed.reporting.phases import UNDECIDED, Phase
 from testbed.reporting.slots import Slots
 from testbed.reporting.summary import Summary
@@ -49,8 +51,12 @@ def report(summaries: Sequence[Summary]) -> RenderableType:
         parts += [_heading(f"Accuracy by phase (a missed deadline counts 0{best})"), phase_table(summaries), ""]
         if any(_chooses(summary) for summary in summaries):
             parts += [_heading("Decisions by phase"), choice_table(summaries), ""]
+    if any(summary.classes for summary in summaries):
+        parts += [_heading("Classes of jobs"), class_table(summaries), ""]
     if len(summaries) > 1 and any(summary.slots for summary in summaries):
         parts += [_heading("Slots"), slot_table(summaries), ""]
+    if len(summaries) > 1 and any(summary.loadgen for summary in summaries):
+        parts += [_heading("As MLPerf's LoadGen has it"), loadgen_table(summaries), ""]
     parts += [
         Text(f"{summary.policy} is {summary.verdict}: {reason}", style="red")
         for summary in summaries
@@ -77,6 +83,7 @@ def run_table(summary: Summary) -> Table:
         "late in stage": misses or ABSENT,
         "decisions": ", ".join(_shares(summary.decisions)) or ABSENT,
         **(_slots(summary.slots) if summary.slots else {}),
+        **({f"LoadGen's {summary.loadgen.scenario}": _loadgen(summary.loadgen)} if summary.loadgen else {}),
         "verdict": summary.verdict,
     }.items():
         table.add_row(name, escape(value))
@@ -143,6 +150,47 @@ def slot_table(summaries: Sequence[Summary]) -> Table:
         if summary.slots:
             table.add_row(escape(summary.policy), *_slots(summary.slots).values())
     return table
+
+
+def class_table(summaries: Sequence[Summary]) -> Table:
+    """The classes of jobs, a row for each of a policy's."""
+    table = _with_policy(max_width=26)
+    table.add_column("class", overflow="fold", min_width=6, max_width=20)
+    for heading, width in {"deadline": 8, **_COMPARED}.items():
+        if heading not in ("answered", "bytes/job", "verdict"):
+            table.add_column(heading, justify="right", no_wrap=True, min_width=width)
+    for summary in summaries:
+        for each in summary.classes:
+            table.add_row(
+                escape(summary.policy),
+                escape(each.job_class or "(none)"),
+                f"{each.deadline_ms:g} ms",
+                f"{each.issued}",
+                _success(each),
+                _percent(each.accuracy),
+                _percentiles(each),
+            )
+    return table
+
+
+def loadgen_table(summaries: Sequence[Summary]) -> Table:
+    """What LoadGen would say, policy by policy."""
+    table = _with_policy(max_width=26)
+    table.add_column("scenario", no_wrap=True)
+    table.add_column("result", overflow="fold")
+    for summary in summaries:
+        if summary.loadgen:
+            table.add_row(escape(summary.policy), summary.loadgen.scenario, _loadgen(summary.loadgen))
+    return table
+
+
+def _loadgen(found: LoadGen) -> str:
+    figures = [f"{100 * found.percentile:g}th percentile {_whole(found.latency_ms)} ms"]
+    if found.scenario == "single_stream":
+        figures.append(f"early-stopping estimate {_whole(found.estimate_ms)} ms")
+    else:
+        figures.append(f"{found.over_latency} of {found.queries} over the bound")
+    return f"{found.result}: {', '.join([*figures, *found.reasons])}"
 
 
 def _slots(slots: Slots) -> dict[str, str]:
@@ -214,14 +262,14 @@ def _accuracy_cell(phase: Phase | None, best: float | None) -> Text:
     return Text(_percent(phase.accuracy))
 
 
-def _success(summary: Summary) -> str:
+def _success(summary: Summary | ClassFigures) -> str:
     if summary.success_probability is None or summary.success_interval is None:
         return ABSENT
     low, high = summary.success_interval
     return f"{_percent(summary.success_probability)} ({100 * low:.1f}-{100 * high:.1f})"
 
 
-def _percentiles(summary: Summary) -> str:
+def _percentiles(summary: Summary | ClassFigures) -> str:
     figures = (summary.completion_p50_ms, summary.completion_p95_ms, summary.completion_p99_ms)
     return " / ".join(_whole(figure) for figure in figures)
 

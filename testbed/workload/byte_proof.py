@@ -15,14 +15,10 @@ import msgspec
 from testbed.documents.resolved import ResolvedTopology
 from testbed.jobs.ledger import LedgerRow
 from testbed.network.counters import Carried, Direction
+from testbed.reporting.verdict import BYTES_NOISE, BYTES_TOLERANCE
 from testbed.runtime import paths
 from testbed.runtime.paths import Hop
 from testbed.runtime.tally import Tally
-
-TOLERANCE = 0.02
-"""Of what was carried: so much may stay unexplained."""
-NOISE_BYTES = 3000
-"""Two packets, or some dozens of acknowledgements, that no socket has counted: connections refused and reset."""
 
 _DIRECTIONS: tuple[paths.Direction, ...] = ("up", "down")
 _SELECTIVE_BYTES = 28
@@ -153,7 +149,7 @@ def _entry(
     selective = min(max(0, left), _SELECTIVE_BYTES * sum(tally.disordered for tally in sent))
     unexplained = left - selective
     share = abs(unexplained) / max(1, carried)
-    ok: bool | None = abs(unexplained) <= max(NOISE_BYTES, TOLERANCE * carried)
+    ok: bool | None = abs(unexplained) <= max(BYTES_NOISE, BYTES_TOLERANCE * carried)
     reason = None
     if dead := next((flow.sender for flow in flows if flow.sent is None), None):
         ok, reason = None, f"what {dead} sent is not known: its process died"

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from testbed.documents.arrivals import SingleStream
 from testbed.documents.resolved import CutEvent, Event, PolicySpec, StartEvent, StopEvent
 from testbed.documents.workload import Workload
 from testbed.jobs import ledger
@@ -17,14 +18,16 @@ from testbed.jobs.slot import SlotRow
 from testbed.network.certify import CertificateEntry
 from testbed.network.counters import Carried, Direction
 from testbed.offloading.slot_policy import decides_slots
-from testbed.reporting.slots import slot_faults, summarise_slots
+from testbed.reporting.loadgen import loadgen
+from testbed.reporting.slots import summarise_slots
 from testbed.reporting.stored_run import StoredRun
-from testbed.reporting.summary import Summary, summarise
-from testbed.reporting.verdict import INVALID, few, link_faults, verdict
-from testbed.runtime.assembly import Assembly, AssemblyError, Ending
+from testbed.reporting.summary import summarise
+from testbed.reporting.verdict import Evidence
+from testbed.runtime.assembly import Assembly, AssemblyError
 from testbed.runtime.run_spec import RunSpec, SlotSpec
 from testbed.runtime.user_modules import search_path
 from testbed.workload.byte_proof import LinkBytes, faults, prove
+from testbed.workload.cpu import CpuMeter
 from testbed.workload.inputs import Inputs
 
 Events = tuple[Event, ...]
@@ -74,6 +77,7 @@ def run(
     """
     stored.write_manifest(manifest)
     book = _Book(inputs, policy.name, stored)
+    meter, cpu_busy = CpuMeter(), list[float]()
     fault: BaseException | None = None
     carried: dict[Direction, Carried] = {}
     slots: list[SlotRow] = []
@@ -82,9 +86,11 @@ def run(
         carried = assembly.carried()
         assembly.prepare(spec)
         start_s = assembly.start(events, seed, LEAD_S)
+        meter.busy()  # from here on
         finished = False
         while not finished:
             time.sleep(_POLL_S)
+            cpu_busy.append(meter.busy())
             rows, finished = assembly.collect()
             book.add(rows)
             stored.append_links(assembly.collect_links())
@@ -94,6 +100,8 @@ def run(
         fault = error
     ending = assembly.finish()
     book.add(ending.rows)
+    if spec.chained_s is not None:
+        book.withdraw(assembly)
     book.close(assembly, fault)
     stored.append_links(ending.links)
     slots += _stored(ending.slots, stored)
@@ -105,12 +113,27 @@ def run(
             certificate.after = assembly.certify()
         except AssemblyError as error:
             fault = error
-    summary = _summary(workload, policy, book.rows, inputs, events, ending, certificate, fault)
-    if spec.slots:
-        figures = summarise_slots(slots, book.rows, spec.slots.slot_s, workload.duration_s)
-        reasons = (*summary.reasons, *slot_faults(slots))
-        summary = msgspec.structs.replace(summary, slots=figures, reasons=reasons, verdict=verdict(reasons))
+    evidence = Evidence(
+        before=certificate.before,
+        after=certificate.after,
+        foreign_bytes=faults(certificate.bytes),
+        losses=[*_cut_short(fault), *ending.losses],
+        overruns=ending.overruns,
+        cpu_busy=cpu_busy,
+        slots=summarise_slots(slots, book.rows, spec.slots.slot_s, workload.duration_s) if spec.slots else None,
+        interval=workload.interval,
+    )
+    summary = summarise(
+        policy.name,
+        book.rows,
+        issued=book.issued,
+        duration_s=workload.duration_s if spec.chained_s is None else book.last_s,
+        event_times_s=_instants_s(events),
+        evidence=evidence,
+        scenario=loadgen(workload.arrivals, book.rows),
+    )
     ended = {**manifest, "events": msgspec.to_builtins(ending.events), "overruns": ending.overruns}
+    ended["cpu_busy"] = [round(busy, 3) for busy in cpu_busy]
     stored.finish(ended, certificate, summary)
     if fault is not None:
         raise fault
@@ -123,6 +146,7 @@ class _Book:
     def __init__(self, inputs: Inputs, policy: str, stored: StoredRun) -> None:
         self._open = {job.job_id: job for job in inputs.jobs}
         self._labels, self._policy, self._stored = inputs.labels, policy, stored
+        self.issued = len(inputs.jobs)
         self.rows: list[LedgerRow] = []
         self.ended: Counter[Outcome] = Counter()
 
@@ -135,9 +159,29 @@ class _Book:
         if rows:
             self._stored.append(rows)
 
+    @property
+    def last_s(self) -> float:
+        """When the last job was answered, or issued where it was not, from the run's start."""
+        return max((row.arrival_s + (row.completion_ms or 0.0) / 1e3 for row in self.rows), default=0.0)
+
+    def withdraw(self, assembly: Assembly) -> None:
+        """Take out the jobs that were never issued, where each waits for the last: all after a device's last row, but
+        for the one that a process may have been at when it died."""
+        last = {row.device: row.job_id for row in sorted(self.rows, key=lambda row: row.job_id)}
+        at_work = set[str]()
+        for job in list(self._open.values()):
+            if job.job_id < last.get(job.device, 0):
+                continue  # its row is missing, and the verdict will say so
+            if job.device not in at_work and assembly.lost(job.device):
+                at_work.add(job.device)
+                continue
+            del self._open[job.job_id]
+            self.issued -= 1
+
     def close(self, assembly: Assembly, fault: BaseException | None) -> None:
         """Account for the jobs whose device's process did not live to do so: nobody knows whether they were sent."""
-        reason = "the run was interrupted" if isinstance(fault, KeyboardInterrupt) else str(fault)
+        cut_short = next(iter(_cut_short(fault)), None)
+        reasons = {device: assembly.lost(device) or cut_short for device in {job.device for job in self._open.values()}}
         self.add(
             [
                 ledger.unanswered(
@@ -145,7 +189,7 @@ class _Book:
                     self._policy,
                     None,
                     Outcome.FAILED,
-                    assembly.lost(job.device) or reason,
+                    reason,
                     dispatch_ms=None,
                     payload_bytes=0,
                     wire_bytes=0,
@@ -153,6 +197,7 @@ class _Book:
                     attempts=0,
                 )
                 for job in list(self._open.values())
+                if (reason := reasons[job.device])  # without one its row is missing, and the verdict says so
             ]
         )
 
@@ -165,7 +210,8 @@ def _stored(slots: list[SlotRow], stored: StoredRun) -> list[SlotRow]:
 def _spec(
     assembly: Assembly, workload: Workload, events: Events, policy: PolicySpec, seed: int, inputs: Inputs
 ) -> RunSpec:
-    last_arrival_s = inputs.jobs[-1].arrival_s if inputs.jobs else 0.0
+    chained = isinstance(workload.arrivals, SingleStream)
+    drain_s = max((job.arrival_s + job.deadline_s for job in inputs.jobs), default=0.0)
     return RunSpec(
         topology=assembly.topology,
         nodes=assembly.nodes,
@@ -181,37 +227,21 @@ def _spec(
         search_path=search_path(),
         seed=seed,
         jobs=inputs.jobs,
-        drain_s=last_arrival_s + workload.deadline_s,
+        drain_s=workload.duration_s + drain_s if chained else drain_s,
+        chained_s=workload.duration_s if chained else None,
         slots=_slots(workload, policy),
         node_events=tuple(event for event in events if isinstance(event, StopEvent | StartEvent)),
     )
 
 
 def _slots(workload: Workload, policy: PolicySpec) -> SlotSpec | None:
-    return SlotSpec(workload.offloading.slot_s, workload.deadline_s) if decides_slots(policy.name) else None
+    return SlotSpec(workload.offloading.slot_s, workload.deadlines_s[0]) if decides_slots(policy.name) else None
 
 
-def _summary(
-    workload: Workload,
-    policy: PolicySpec,
-    rows: list[LedgerRow],
-    inputs: Inputs,
-    events: Events,
-    ending: Ending,
-    certificate: Certificate,
-    fault: BaseException | None,
-) -> Summary:
-    summary = summarise(
-        policy.name,
-        rows,
-        issued=len(inputs.jobs),
-        duration_s=workload.duration_s,
-        event_times_s=_instants_s(events),
-    )
-    cut_short = ["the run was interrupted" if isinstance(fault, KeyboardInterrupt) else str(fault)] if fault else []
-    links = (*link_faults(certificate.before, certificate.after), *few(faults(certificate.bytes)))
-    reasons = (*summary.reasons, *cut_short, *ending.losses, *links)
-    return msgspec.structs.replace(summary, verdict=INVALID, reasons=reasons) if reasons else summary
+def _cut_short(fault: BaseException | None) -> list[str]:
+    if fault is None:
+        return []
+    return ["the run was interrupted" if isinstance(fault, KeyboardInterrupt) else str(fault)]
 
 
 def _instants_s(events: Events) -> set[float]:

@@ -9,7 +9,7 @@ import pytest
 
 from testbed.jobs.slot import DecidedBy, SlotRow
 from testbed.reporting.columns import SLOTS
-from testbed.reporting.slots import slot_faults, summarise_slots
+from testbed.reporting.slots import summarise_slots
 from testbed.reporting.stored_run import StoredRun, open_run
 from testbed.reporting.summary import summarise
 from testbed.reporting.tables import show
@@ -28,8 +28,7 @@ def test_slots_that_are_missing_or_failed_are_not_on_time(mixed) -> None:
     assert found.late_p50_ms == -8.0 and 0 < found.late_p99_ms < 22
     assert found.decide_p50_ms == 0.7
     assert found.decided_by == {"slot": 3}
-    assert slot_faults(rows) == ["the policy could not decide 1 of 8 slots: no"]
-    assert slot_faults(slots(3)) == []
+    assert (found.failed, found.error) == (1, "no")
 
 
 def test_a_run_in_which_nothing_was_decided_has_no_figures() -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 
+import msgspec
 import pytest
 from rich.cells import cell_len
 
+from testbed.documents.workload import Workload
+from testbed.reporting.loadgen import loadgen
 from testbed.reporting.summary import summarise
 from testbed.reporting.tables import WIDTH, show
 
@@ -82,3 +85,16 @@ def test_a_run_without_jobs_and_names_that_look_like_markup_are_shown(mixed):
 def test_two_runs_of_one_policy_can_be_told_apart(mixed):
     text = printed([summarise("fixed", mixed(10, seed), issued=10, duration_s=1.0) for seed in (1, 2)])
     assert [line.split("  ")[0] for line in text.splitlines()[2:4]] == ["fixed", "fixed (2)"]
+
+
+def test_classes_and_scenarios_are_told_where_there_are_any(mixed):
+    rows = [msgspec.structs.replace(row, job_class="urgent" if row.job_id % 3 else None) for row in mixed(300, 1)]
+    arrivals = {"process": "server", "rate": "1 /s"}
+    document = {"name": "w", "duration": "1 s", "deadline": "1 s", "offloading": {"policy": "greedy"}}
+    scenario = loadgen(Workload.model_validate({**document, "arrivals": arrivals}).arrivals, rows)
+    summary = summarise("greedy", rows, issued=300, duration_s=30.0, scenario=scenario)
+    assert [(each.job_class, each.issued) for each in summary.classes] == [(None, 100), ("urgent", 200)]
+    for summaries in ([summary], [summary, summary]):
+        text = printed(summaries)
+        assert "urgent" in text and "(none)" in text and "200 ms" in text
+        assert "99th percentile" in text and f"{scenario.over_latency} of 300 over the bound" in text

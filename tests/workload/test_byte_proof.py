@@ -15,8 +15,9 @@ from testbed.jobs.decision import Decision, Kind, Option
 from testbed.jobs.job import Job
 from testbed.jobs.ledger import LedgerRow, Outcome
 from testbed.network.counters import Carried, sent
+from testbed.reporting.verdict import BYTES_NOISE
 from testbed.runtime.tally import LEAST_BYTES, Tally
-from testbed.workload.byte_proof import NOISE_BYTES, faults, prove
+from testbed.workload.byte_proof import faults, prove
 
 LINK = LinkParameters(1e7)
 STAR = ResolvedTopology(
@@ -83,7 +84,7 @@ def test_a_ledger_that_lies_is_found(lie: int) -> None:
     assert {entry.unexplained_bytes for entry in entries if entry.ok is False} == {-lie}
 
 
-@pytest.mark.parametrize("more, ok", [(NOISE_BYTES, True), (12_000, True), (14_000, False)])
+@pytest.mark.parametrize("more, ok", [(BYTES_NOISE, True), (12_000, True), (14_000, False)])
 def test_two_percent_may_stay_unexplained(more: int, ok: bool) -> None:
     counts = carried()
     count = counts["dev1", "ap1", "up"]
