@@ -21,7 +21,6 @@ from testbed.network.errors import NetworkError
 _QUESTION = struct.Struct("!Q")
 _ANSWER = struct.Struct("!Qqq")  # the question's number, received, answered: nanoseconds
 _ASK_AGAIN_S = 0.05
-_GIVE_UP_S = 3.0
 
 Exchange = tuple[int, int, int, int]
 """Asked, received, answered, answer received: nanoseconds, the first and the last on this clock."""
@@ -87,7 +86,7 @@ class Responder:
                         self._socket.sendto(_ANSWER.pack(number, received_ns, time.monotonic_ns()), asker)
 
 
-def measured(own: str, address: str, port: int, exchanges: int = 200) -> Offset:
+def measured(own: str, address: str, port: int, *, exchanges: int = 100, within_s: float = 3.0) -> Offset:
     """How far the clock at an address is ahead of this machine's: the best of so many exchanges, one after the other.
 
     Args:
@@ -95,12 +94,13 @@ def measured(own: str, address: str, port: int, exchanges: int = 200) -> Offset:
         address: the other machine's.
         port: where a `Responder` listens there.
         exchanges: how many.
+        within_s: how long to go on, where answers are lost.
 
     Raises:
         NetworkError: it does not answer.
     """
     found: list[Exchange] = []
-    until_s = time.monotonic() + _GIVE_UP_S
+    until_s = time.monotonic() + within_s
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         asking.bind((own, 0))
         asking.connect((address, port))

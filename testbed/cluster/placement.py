@@ -38,6 +38,16 @@ def placed(topology: ResolvedTopology) -> dict[str, str]:
     return {node: found[node] for node in nodes}
 
 
+def used(topology: ResolvedTopology) -> list[str]:
+    """The machines that take part, in the topology's order: the driver's, and those that nodes lie on.
+
+    Raises:
+        RefusedError: as `here` does.
+    """
+    taken = {here(topology), *placed(topology).values()}
+    return [name for name in ([machine.name for machine in topology.machines] or [LOCAL]) if name in taken]
+
+
 def here(topology: ResolvedTopology) -> str:
     """The name of the machine that this one is: the one whose address is an address of this machine.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -45,6 +45,17 @@ class EventLog:
     def killed(self, at_s: float, node: str, applied_s: float) -> None:
         """A node's processes were killed."""
         self._of_node[at_s, f"kill {node}"].applied_s = applied_s
+
+
+def together(logs: Sequence[Sequence[Happened]]) -> list[Happened]:
+    """One log of several machines', each of which changed what is its own: an event was applied when the last was."""
+    return [
+        Happened(
+            first.at_s, first.what, max((one.applied_s for one in same if one.applied_s is not None), default=None)
+        )
+        for same in zip(*logs, strict=True)
+        for first in same[:1]
+    ]
 
 
 def _told(event: Event, every: tuple[Pair, ...]) -> Iterator[tuple[float, str, tuple[Pair, ...]]]:

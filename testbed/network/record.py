@@ -37,3 +37,8 @@ class LinkRows(msgspec.Struct):
         self.loss.append(parameters.loss)
         self.burst.append(parameters.burst)
         self.asked_s.append(asked_s)
+
+    def extend(self, other: LinkRows) -> None:
+        """Adds another's rows behind these."""
+        for name in self.__struct_fields__:
+            getattr(self, name).extend(getattr(other, name))
