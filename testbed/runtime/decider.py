@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from testbed.documents.resolved import LinkParameters, ResolvedTopology
 from testbed.jobs.decision import Decision
-from testbed.jobs.observation import EdgeView
+from testbed.jobs.job import Job
+from testbed.jobs.observation import Air, EdgeView
 from testbed.jobs.profile import Profile
 from testbed.jobs.slot import ON_TIME_MS, DecidedBy, SlotRow, decided_by
 from testbed.offloading.slots import Assignment, DeviceView, SlotObservation, SlotPolicy
@@ -23,8 +24,8 @@ from testbed.runtime.alarm import Alarm
 from testbed.runtime.paths import Hop
 from testbed.runtime.slot_board import Posting, SlotBoard
 
-AHEAD_S = 0.01
-"""So long before a slot begins it is decided; no more than a quarter of a slot."""
+AHEAD_S, AHEAD_PER_WAY_S = 0.01, 30e-6
+"""So long before a slot begins it is decided, and longer the more there is to look at; no more than half a slot."""
 FIRST_AHEAD_S = 0.25
 """So long before the run the first is: policies load what they need when they are first asked."""
 
@@ -36,6 +37,7 @@ class SlotClock(NamedTuple):
 
     start_s: float  # of the run, monotonic clock
     slot_s: float
+    ahead_s: float = AHEAD_S  # so long before a slot begins it is to be decided
 
     def begins_s(self, slot: int) -> float:
         """When a slot begins (monotonic clock)."""
@@ -47,7 +49,19 @@ class SlotClock(NamedTuple):
 
     def looks_s(self, slot: int) -> float:
         """When a slot is to be decided (monotonic clock)."""
-        return self.begins_s(slot) - (min(AHEAD_S, self.slot_s / 4) if slot else FIRST_AHEAD_S)
+        return self.begins_s(slot) - (min(self.ahead_s, self.slot_s / 2) if slot else FIRST_AHEAD_S)
+
+
+def ahead_s(topology: ResolvedTopology) -> float:
+    """How long before its beginning a slot of these devices and edges is to be decided."""
+    return AHEAD_S + AHEAD_PER_WAY_S * len(topology.devices) * len(topology.edges)
+
+
+def jobs_per_s(jobs: Sequence[Job], devices: int, chained_s: float | None) -> float:
+    """How many of these jobs arrive at each device, on average; none before its last has ended, where they are chained
+    (`RunSpec.chained_s`), so that none stands behind another."""
+    last_s = max((job.arrival_s for job in jobs), default=0.0)
+    return len(jobs) / devices / last_s if last_s and chained_s is None else 0.0
 
 
 def decide_slots(
@@ -92,6 +106,7 @@ class _Way(NamedTuple):
     up: tuple[int, ...]  # by their places among the hops of all ways
     down: tuple[int, ...]
     flops_per_s: float  # the edge's
+    air: Air | None
 
 
 class Told(Protocol):
@@ -118,9 +133,17 @@ class Outlook:
     """What the board tells of all devices and edges, as policies see it."""
 
     def __init__(
-        self, topology: ResolvedTopology, board: Told, profile: Profile, slot_s: float, deadline_s: float
+        self,
+        topology: ResolvedTopology,
+        board: Told,
+        profile: Profile,
+        slot_s: float,
+        deadline_s: float,
+        jobs_per_s: float = 0.0,
     ) -> None:
-        self._board, self._profile, self._slot_s, self._deadline_s = board, profile, slot_s, deadline_s
+        """`jobs_per_s` is how many arrive at a device, on average."""
+        self._board, self._profile, self._slot_s = board, profile, slot_s
+        self._deadline_s, self._jobs_per_s = deadline_s, jobs_per_s
         self._places = {row.option: place for place, row in enumerate(profile.rows)}
         self._paces = {
             name: node.compute.flops_per_s or profile.reference_flops_per_s
@@ -134,8 +157,14 @@ class Outlook:
                     for hop in (*way, *paths.reverse(way)):
                         numbers.setdefault(hop, len(numbers))
                     up, down = (tuple(numbers[hop] for hop in hops) for hops in (way, paths.reverse(way)))
-                    ways[edge] = _Way(up, down, self._paces[edge])
+                    ways[edge] = _Way(up, down, self._paces[edge], self._air(topology, way[0]))
         self._hops = list(numbers)
+
+    def _air(self, topology: ResolvedTopology, first: Hop) -> Air | None:
+        """What the first hop of a way shares."""
+        total_bps, link = self._board.air_bps(first), topology.links[first.link]
+        access_point = link.b if first.direction == "up" else link.a
+        return Air(access_point, total_bps) if math.isfinite(total_bps) else None
 
     def observe(self, slot: int, begins_s: float) -> SlotObservation:
         """All as it is now; backlogs as they will be when the slot begins (monotonic clock)."""
@@ -148,8 +177,8 @@ class Outlook:
                 unsent = self._board.unsent(device, edge)
                 if unsent is not None:
                     up, down = (paths.view([links[number] for number in one]) for one in (way.up, way.down))
-                    edges[edge] = EdgeView(up, down, busy_s[edge], way.flops_per_s, unsent)
-            devices[device] = DeviceView(self._deadline_s, busy_s[device], self._paces[device], edges)
+                    edges[edge] = EdgeView(up, down, busy_s[edge], way.flops_per_s, unsent, way.air)
+            devices[device] = DeviceView(self._deadline_s, busy_s[device], self._paces[device], edges, self._jobs_per_s)
         return SlotObservation(slot * self._slot_s, self._slot_s, devices, self._profile)
 
     def postings(self, assignments: Mapping[str, Assignment]) -> dict[str, Posting]:

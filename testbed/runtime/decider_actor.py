@@ -14,7 +14,7 @@ from testbed.jobs.slot import SlotRow
 from testbed.offloading.slot_policy import make_slot_policy
 from testbed.offloading.slots import Assignment
 from testbed.runtime.board import Board
-from testbed.runtime.decider import Outlook, SlotClock, decide_slots
+from testbed.runtime.decider import Outlook, SlotClock, ahead_s, decide_slots, jobs_per_s
 from testbed.runtime.run_spec import RunSpec
 from testbed.runtime.user_modules import make_importable
 
@@ -36,7 +36,9 @@ class DeciderActor:
         make_importable(run.search_path)
         os.chdir(run.search_path[0])  # files that options name are found where the command was called
         self._slots = run.slots
-        self._outlook = Outlook(resolved, self._board, run.profile, run.slots.slot_s, run.slots.deadline_s)
+        self._ahead_s = ahead_s(resolved)
+        rate = jobs_per_s(run.jobs, len(resolved.devices), run.chained_s)
+        self._outlook = Outlook(resolved, self._board, run.profile, run.slots.slot_s, run.slots.deadline_s, rate)
         self._policy = make_slot_policy(run.policy, run.options, run.seed, estimate_error=run.estimate_error)
         self._rows: list[SlotRow] = []
         self._stopping = threading.Event()
@@ -48,7 +50,7 @@ class DeciderActor:
 
     def start(self, start_s: float) -> None:
         """Let the run begin at an instant of the monotonic clock; returns at once."""
-        clock = SlotClock(start_s, self._slots.slot_s)
+        clock = SlotClock(start_s, self._slots.slot_s, self._ahead_s)
         arguments = (clock, self._outlook.observe, self._policy, self._post, self._rows.append, self._stopping)
         gc.collect()
         gc.freeze()  # what stays for the run need not be gone through again between slots

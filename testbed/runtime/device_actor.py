@@ -22,7 +22,7 @@ from testbed.runtime.alarm import Alarm
 from testbed.runtime.board import Board
 from testbed.runtime.compute import NodeCompute, RunInputs, make_compute
 from testbed.runtime.connection import EdgeConnection
-from testbed.runtime.decider import Assigned, SlotClock
+from testbed.runtime.decider import Assigned, SlotClock, ahead_s
 from testbed.runtime.device import Device, EdgeLink
 from testbed.runtime.run_spec import NodeAddress, RunSpec
 from testbed.runtime.tally import Tally
@@ -91,7 +91,8 @@ class DeviceActor:
         """Let the run begin at an instant of the monotonic clock; returns at once."""
         self._running = asyncio.create_task(self._issue(start_s))
         if self._run and self._run.slots:
-            self._telling = asyncio.create_task(self._tell(SlotClock(start_s, self._run.slots.slot_s)))
+            clock = SlotClock(start_s, self._run.slots.slot_s, ahead_s(self._topology))
+            self._telling = asyncio.create_task(self._tell(clock))
 
     async def collect(self) -> bytes:
         """The rows since the last call, and whether they were the last: msgpack of `(rows, finished)`."""

@@ -68,8 +68,9 @@ def reverse(hops: tuple[Hop, ...]) -> tuple[Hop, ...]:
 
 def view(directions: list[LinkParameters]) -> PathView:
     """What links in a row amount to: the narrowest bandwidth, delays added, losses compounded."""
-    return PathView(
-        bandwidth_bps=min(link.bandwidth_bps for link in directions),
-        delay_s=sum(link.delay_s for link in directions),
-        loss=1.0 - math.prod(1.0 - link.loss for link in directions),
-    )
+    bandwidth_bps, delay_s, passes = math.inf, 0.0, 1.0
+    for link in directions:  # a loop, as a slot looks at some thousand ways
+        bandwidth_bps = min(bandwidth_bps, link.bandwidth_bps)
+        delay_s += link.delay_s
+        passes *= 1.0 - link.loss
+    return PathView(bandwidth_bps, delay_s, 1.0 - passes)
