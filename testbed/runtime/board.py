@@ -19,6 +19,7 @@ from testbed.runtime.slot_board import SlotBoard
 
 _WORD = struct.Struct("=d")
 _LINK_WORDS = 4  # bandwidth, delay, jitter, loss
+_LINK = struct.Struct(f"={_LINK_WORDS}d")
 
 
 class Board:
@@ -54,8 +55,8 @@ class Board:
 
         The bandwidth is no more than the total that the link's access point shares out.
         """
-        first = (2 * hop.link + (hop.direction == "down")) * _LINK_WORDS
-        bandwidth_bps, delay_s, jitter_s, loss = (self._get(first + offset) for offset in range(_LINK_WORDS))
+        direction = 2 * hop.link + (hop.direction == "down")
+        bandwidth_bps, delay_s, jitter_s, loss = _LINK.unpack_from(self._map, direction * _LINK.size)
         return LinkParameters(min(bandwidth_bps, self._air_bps[hop.link]), delay_s, jitter_s, loss)
 
     def air_bps(self, hop: Hop) -> float:
