@@ -1,4 +1,4 @@
-"""What a command says while it works, on stderr: its steps, bars, and how a run stands."""
+"""What a command says while it works, on stderr: its steps, bars, and how runs stand."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.live import Live as Shown
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
-    from testbed.workload.run import Standing
+    from testbed.reporting.live import Standing
 
 _console = Console(stderr=True)
 
@@ -51,17 +52,31 @@ def bar_when_told(description: str) -> Iterator[Callable[[float], None]]:
 
 
 @contextlib.contextmanager
-def run_progress() -> Iterator[Callable[[Standing], None]]:
-    """A line that shows how a run stands, for as long as runs go on."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=_console, transient=True) as progress:
-        task = progress.add_task("", total=1.0, visible=False)
+def run_progress(serve: int | None = None) -> Iterator[Callable[[Standing], None]]:
+    """Takes how runs stand, for as long as they go on: on a terminal a table shows it, which refreshes; with a port to
+    serve at (0: any that is free) a web page does, too, whose address is said.
+
+    Raises:
+        OSError: the port cannot be had.
+    """
+    from testbed.reporting.live import Live
+    from testbed.reporting.live_server import serving
+    from testbed.reporting.live_table import live_table
+
+    runs = Live()
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(serving(serve)) if serve is not None else None
+        if server:
+            print(f"live view: {server.address} (metrics: {server.address}metrics)", file=sys.stderr, flush=True)
+        terminal = _console.is_terminal
+        shown = stack.enter_context(Shown(console=_console, auto_refresh=False, transient=True)) if terminal else None
 
         def show(standing: Standing) -> None:
-            ended = ", ".join(f"{number} {outcome}" for outcome, number in sorted(standing.ended.items()))
-            share = min(1.0, max(0.0, standing.elapsed_s / standing.duration_s))
-            text = f"{sum(standing.ended.values())} of {standing.issued} jobs: {ended}"
-            progress.update(task, description=text, completed=share, visible=share < 1)
+            view = runs.tell(standing)
+            if shown:
+                shown.update(live_table(view, _console.height), refresh=True)
+            if server:
+                server.publish(view)
 
         yield show
 

@@ -18,6 +18,7 @@ from testbed.jobs.slot import SlotRow
 from testbed.network.certify import CertificateEntry
 from testbed.network.counters import Carried, Direction
 from testbed.offloading.slot_policy import decides_slots
+from testbed.reporting.live import Standing
 from testbed.reporting.loadgen import loadgen
 from testbed.reporting.slots import summarise_slots
 from testbed.reporting.stored_run import StoredRun
@@ -36,15 +37,6 @@ LEAD_S = 0.5
 """From telling everybody to the run's start: longer than telling takes."""
 
 _POLL_S = 0.5
-
-
-class Standing(msgspec.Struct, frozen=True):
-    """How a run stands, for whoever watches it."""
-
-    elapsed_s: float
-    duration_s: float
-    issued: int  # jobs of the whole run
-    ended: dict[Outcome, int]
 
 
 class Certificate(msgspec.Struct):
@@ -93,9 +85,21 @@ def run(
             cpu_busy.append(meter.busy())
             rows, finished = assembly.collect()
             book.add(rows)
-            stored.append_links(assembly.collect_links())
+            links = assembly.collect_links()
+            stored.append_links(links)
             slots += _stored(assembly.collect_slots(), stored)
-            watch(Standing(time.monotonic() - start_s, workload.duration_s, len(inputs.jobs), book.ended))
+            watch(
+                Standing(
+                    time.monotonic() - start_s,
+                    workload.duration_s,
+                    len(inputs.jobs),
+                    book.ended,
+                    run=stored.path.name,
+                    policy=policy.name,
+                    rows=rows,
+                    links=links,
+                )
+            )
     except (KeyboardInterrupt, AssemblyError) as error:
         fault = error
     ending = assembly.finish()

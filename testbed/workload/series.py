@@ -8,12 +8,13 @@ from pathlib import Path
 from testbed.documents.events import resolve_events
 from testbed.documents.workload import Workload
 from testbed.network.certify import CertificateEntry, misses
+from testbed.reporting.live import Standing
 from testbed.reporting.page import draw_own_page
 from testbed.reporting.stored_run import StoredRun
 from testbed.runtime.lifecycle import Running, Tell
 from testbed.workload.inputs import Inputs
 from testbed.workload.manifest import manifest
-from testbed.workload.run import Standing, run
+from testbed.workload.run import run
 
 
 def run_series(
