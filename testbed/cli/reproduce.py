@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,8 +10,7 @@ import typer
 from testbed.cli.errors import WrongInputError
 
 if TYPE_CHECKING:
-    from testbed.experiments.compression.experiment import Made
-    from testbed.experiments.tables import Table
+    from testbed.experiments.report import Made
 
 app = typer.Typer(help="The papers' experiments: table, figures, claims beside results.", no_args_is_help=True)
 
@@ -48,7 +46,7 @@ def compression(
                 "or --quick, which evaluates what is shipped"
             )
         made = _whole(data, weights, _numbers(seeds), output, threads)
-    _show(made.report.shown, made.report.heading, made.path)
+    _show(made)
     if not made.agrees:
         raise typer.Exit(1)
 
@@ -88,7 +86,7 @@ def policies(
             made = reproduce(profile, tried, output, processes, told, more)
     except (CheckpointError, PolicyError, MatFileError, OSError) as error:
         raise WrongInputError(str(error)) from None
-    _show(made.report.shown, made.report.heading, made.path)
+    _show(made)
 
 
 def _quick(output: Path) -> Made:
@@ -129,9 +127,9 @@ def _numbers(seeds: str) -> list[int]:
     return [int(seed) for seed in found]
 
 
-def _show(tables: Sequence[Table], heading: str, path: Path) -> None:
+def _show(made: Made) -> None:
     from testbed.experiments.tables import show
 
-    show(tables)
-    print(heading)
-    print(f"results: {path}")
+    show(made.report.shown)
+    print(made.report.heading)
+    print(f"results: {made.path}")

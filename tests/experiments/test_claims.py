@@ -4,19 +4,9 @@ import numpy as np
 import pytest
 
 from testbed.aecnn.outcomes import Study
-from testbed.experiments.compression.claims import (
-    FAILS,
-    HOLDS,
-    MISSED,
-    REACHED,
-    UNDECIDED,
-    Finding,
-    best_of,
-    claims,
-    goals,
-    loss,
-)
+from testbed.experiments.compression.claims import best_of, claims, goals, loss
 from testbed.experiments.compression.studies import Studies
+from testbed.experiments.findings import FAILS, HOLDS, MISSED, REACHED, UNDECIDED, Finding
 from testbed.jobs.decision import LOCAL
 from tests.experiments.conftest import Planted, full, split
 

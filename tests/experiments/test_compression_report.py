@@ -12,9 +12,10 @@ import pytest
 from testbed.aecnn.outcomes import Curve, Outcome, Ranking, Study, packed
 from testbed.aecnn.photographs import open_photographs
 from testbed.experiments.compression.experiment import quick
-from testbed.experiments.compression.report import COLUMNS, Report, report, write
+from testbed.experiments.compression.report import COLUMNS, report, write
 from testbed.experiments.compression.shipped import Evaluated, agreement, evaluate
 from testbed.experiments.compression.studies import Studies, StudyError
+from testbed.experiments.report import Report
 from testbed.experiments.tables import show
 from testbed.jobs.profile import Profile
 from tests.experiments.conftest import Planted, split, study

@@ -1,9 +1,10 @@
 import pytest
 
 from testbed.aecnn.outcomes import Curve
-from testbed.experiments.compression.claims import FAILS, HOLDS, UNDECIDED, claims
+from testbed.experiments.compression.claims import claims
 from testbed.experiments.compression.convergence import convergences, passes_until
 from testbed.experiments.compression.studies import Studies
+from testbed.experiments.findings import FAILS, HOLDS, UNDECIDED
 from tests.experiments.conftest import study
 
 PASSES = (1.0, 2.0, 3.0, 4.0)

@@ -25,25 +25,15 @@ from testbed.experiments.compression.equal_bytes import (
     halves,
 )
 from testbed.experiments.compression.studies import NAMES, Point, Studies
+from testbed.experiments.findings import FAILS, HOLDS, MISSED, REACHED, UNDECIDED, Finding, verdict_of
 from testbed.experiments.paired import Floats, Interval, bootstrap
 from testbed.jobs.decision import SPLITS
-
-HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
-REACHED, MISSED = "reached", "missed"
 
 CLAIMED_RATIO, CLAIMED_LOSS = 256, 0.04
 ACCURACY_GOAL = 0.92
 LOSS_GOALS = {256: 0.015, 512: 0.03}
 LEAST_SEEDS = 3
 RIVALS = ("bottlenet++", "jpeg", "webp")
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """What became of a claim."""
-
-    claim: str
-    verdict: str
-    figures: str
 
 
 class Chosen(msgspec.Struct, frozen=True, eq=False):
@@ -105,13 +95,6 @@ def in_points(interval: Interval, sign: str = "+") -> str:
 def whole(number: float) -> str:
     """A number of bytes, or a ratio."""
     return f"{number:,.0f}"
-
-
-def verdict_of(interval: Interval) -> str:
-    """Of a claim that the figure is above zero."""
-    if interval.undecided:
-        return UNDECIDED
-    return HOLDS if interval.low > 0 else FAILS
 
 
 def verdict_over(comparison: Comparison) -> str:

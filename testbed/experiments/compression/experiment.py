@@ -5,20 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import msgspec
-
-from testbed.experiments.compression.report import Report, report, write
+from testbed.experiments.compression.report import report, write
 from testbed.experiments.compression.shipped import agreement, evaluate
 from testbed.experiments.compression.studies import Studies, committed
 from testbed.experiments.compression.training import CONFIG, Told, train
-
-
-class Made(msgspec.Struct, frozen=True):
-    """What was made; whether what is shipped agrees with its study, or was not looked at."""
-
-    report: Report
-    path: Path
-    agrees: bool = True
+from testbed.experiments.report import Made
 
 
 def quick(

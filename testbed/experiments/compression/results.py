@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from testbed.aecnn.outcomes import REFERENCE
-from testbed.experiments.compression.claims import Finding, in_points, loss, percent, whole
+from testbed.experiments.compression.claims import in_points, loss, percent, whole
 from testbed.experiments.compression.convergence import convergences
 from testbed.experiments.compression.equal_bytes import BUDGETS, budgets_between, compare
 from testbed.experiments.compression.latency import (
@@ -26,12 +26,6 @@ from testbed.jobs.intervals import wilson_interval
 from testbed.jobs.profile import Profile, ProfileRow
 
 NONE = ""
-
-
-def verdicts(title: str, findings: Sequence[Finding]) -> Table:
-    """Claims or goals, with what became of them."""
-    rows = tuple((finding.claim, finding.verdict, finding.figures) for finding in findings)
-    return Table(title, ("claim", "verdict", "figures"), rows, names=3)
 
 
 def operating_points(studies: Studies, points: Sequence[Point], title: str) -> Table:

@@ -9,14 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from testbed.experiments.compression.claims import (
-    MISSED,
-    REACHED,
-    UNDECIDED,
-    Finding,
-    verdict_of,
-)
-from testbed.experiments.paired import Interval, over_seeds
+from testbed.experiments.findings import UNDECIDED, Finding, in_figures, reached, verdict_of
+from testbed.experiments.paired import over_seeds
 from testbed.experiments.policies.methods import DROO, METHODS, OURS
 from testbed.experiments.policies.outcomes import AT_DEFAULTS, AT_OPTIMUM, EXHAUSTIVE, Outcomes, ahead
 from testbed.experiments.policies.settings import DEFAULTS, DEVICES, OPTIMUM
@@ -42,20 +36,13 @@ def goals(outcomes: Outcomes) -> tuple[Finding, ...]:
     )
 
 
-def figures(interval: Interval, digits: int = 3) -> str:
-    """A mean with its interval."""
-    if interval.low == float("-inf"):
-        return f"{interval.value:.{digits}f} (one seed: no interval)"
-    return f"{interval.value:.{digits}f} ({interval.low:.{digits}f} to {interval.high:.{digits}f})"
-
-
 def _claimed(outcomes: Outcomes, rival: str, metric: str, said: str) -> Finding:
     claim = f"GRL-AECNN above {rival} in {said}"
     ours, theirs = (outcomes.values(AT_DEFAULTS, 0, name, metric) for name in (OURS, rival))
     lead = ahead(ours, theirs)
     if lead is None:
         return Finding(claim, UNDECIDED, f"not judged: the profile has no options of {rival}")
-    means = f"{figures(over_seeds(ours))} against {figures(over_seeds(theirs))}; ahead by {figures(lead)}"
+    means = f"{in_figures(over_seeds(ours))} against {in_figures(over_seeds(theirs))}; ahead by {in_figures(lead)}"
     return Finding(claim, verdict_of(lead), means)
 
 
@@ -68,9 +55,9 @@ def _near_optimum(outcomes: Outcomes) -> Finding:
         ours = outcomes.values(AT_OPTIMUM, OPTIMUM.devices, OURS, "estimated_reward", at)
         if best and len(ours) == len(best):
             share = over_seeds([one / most for one, most in zip(ours, best, strict=True)])
-            told.append(f"{said}: {figures(share, 4)}")
+            told.append(f"{said}: {in_figures(share, 4)}")
             if at == OPTIMUM.devices:
-                verdict = _reached(share.value >= OPTIMUM_GOAL)
+                verdict = reached(share.value >= OPTIMUM_GOAL)
     return Finding(goal, verdict, "; ".join(told) or "not judged")
 
 
@@ -78,7 +65,7 @@ def _above(outcomes: Outcomes, rival: str) -> Finding:
     goal = f"GRL-AECNN above {rival} in reward at the defaults, the intervals apart"
     ours, theirs = (outcomes.interval(AT_DEFAULTS, 0, name, "reward") for name in (OURS, rival))
     assert ours is not None and theirs is not None
-    return Finding(goal, _reached(ours.low > theirs.high), f"{figures(ours)} against {figures(theirs)}")
+    return Finding(goal, reached(ours.low > theirs.high), f"{in_figures(ours)} against {in_figures(theirs)}")
 
 
 def _elsewhere(outcomes: Outcomes, size: int) -> Finding:
@@ -88,7 +75,7 @@ def _elsewhere(outcomes: Outcomes, size: int) -> Finding:
     ours = outcomes.values(DEVICES, size, OURS, "reward", DEFAULTS.devices)
     there = outcomes.values(DEVICES, size, OURS, "reward", size)
     share = over_seeds([one / other for one, other in zip(ours, there, strict=True)])
-    return Finding(goal, _reached(share.value >= 1 - SIZE_GOAL), f"{figures(share, 4)} of it")
+    return Finding(goal, reached(share.value >= 1 - SIZE_GOAL), f"{in_figures(share, 4)} of it")
 
 
 def _sizes(outcomes: Outcomes) -> Sequence[int]:
@@ -99,7 +86,3 @@ def _sizes(outcomes: Outcomes) -> Sequence[int]:
             if (row.sweep, row.method) == (DEVICES, OURS) and row.trained_at not in (None, DEFAULTS.devices)
         }
     )
-
-
-def _reached(reached: bool) -> str:
-    return REACHED if reached else MISSED

@@ -10,21 +10,15 @@ import msgspec
 
 from testbed.experiments.policies.methods import DROO, METHODS, OURS, Method, encodings_of, reduced
 from testbed.experiments.policies.outcomes import AT_DEFAULTS, AT_OPTIMUM, EXHAUSTIVE, Outcome, Outcomes
-from testbed.experiments.policies.report import Curves, Report, report, write
+from testbed.experiments.policies.report import Curves, report, write
 from testbed.experiments.policies.settings import DEFAULTS, DEVICES, OPTIMUM, Point, Settings
 from testbed.experiments.policies.work import Judging, Told, Training, do_all
+from testbed.experiments.report import Made
 from testbed.experiments.tables import Table
 from testbed.jobs.decision import Kind
 from testbed.jobs.profile import Profile
 from testbed.offloading.scenario import Scenario
 from testbed.offloading.training.run import Curve, learning_curve
-
-
-class Made(msgspec.Struct, frozen=True):
-    """What was made."""
-
-    report: Report
-    path: Path
 
 
 class Asked(msgspec.Struct, frozen=True):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from testbed.experiments.compression.claims import Finding
-from testbed.experiments.policies.claims import figures
+from testbed.experiments.findings import in_figures
 from testbed.experiments.policies.methods import OURS
 from testbed.experiments.policies.outcomes import AT_DEFAULTS, AT_OPTIMUM, EXHAUSTIVE, Outcomes
 from testbed.experiments.policies.settings import DEFAULTS, DEVICES, OPTIMUM
@@ -20,19 +19,13 @@ FIGURES = {
 }
 
 
-def verdicts(title: str, findings: Sequence[Finding]) -> Table:
-    """Claims or goals, with what became of them."""
-    rows = tuple((finding.claim, finding.verdict, finding.figures) for finding in findings)
-    return Table(title, ("claim", "verdict", "figures"), rows, names=3)
-
-
 def at_defaults(outcomes: Outcomes) -> Table:
     """All methods at the defaults."""
     rows = []
     for name in outcomes.methods(AT_DEFAULTS):
         intervals = [outcomes.interval(AT_DEFAULTS, 0, name, figure) for figure in FIGURES]
         digits = [3, 3, 3, 1]
-        cells = (figures(one, places) for one, places in zip(intervals, digits, strict=True) if one)
+        cells = (in_figures(one, places) for one, places in zip(intervals, digits, strict=True) if one)
         rows.append((name, *cells))
     note = (
         f"{DEFAULTS.devices} devices, {DEFAULTS.edges} edges. Means over the seeds, with Student's intervals, which "
@@ -64,7 +57,7 @@ def sweeps(outcomes: Outcomes) -> list[Table]:
             for name in outcomes.methods(sweep):
                 trained_at = DEFAULTS.devices if name == OURS else None
                 found = [outcomes.interval(sweep, value, name, figure, trained_at) for value in values]
-                rows.append((name, *(figures(one, 3) if one else NONE for one in found)))
+                rows.append((name, *(in_figures(one, 3) if one else NONE for one in found)))
             headings = ("policy", *(f"{value:g}" for value in values))
             tables.append(Table(f"{said[0].upper()}{said[1:]} over {sweep}", headings, tuple(rows), note=note))
     return tables
@@ -80,14 +73,14 @@ def elsewhere(outcomes: Outcomes) -> list[Table]:
         reward = outcomes.interval(DEVICES, value, OURS, "reward", trained_at)
         success = outcomes.interval(DEVICES, value, OURS, "success", trained_at)
         if reward and success:
-            rows.append((f"{value:g}", str(trained_at), figures(reward), figures(success)))
+            rows.append((f"{value:g}", str(trained_at), in_figures(reward), in_figures(success)))
     rows.sort(key=lambda cells: (float(cells[0]), int(cells[1])))
     sizes = Table("GRL-AECNN at other sizes", ("devices", "trained at", "reward (95 %)", "on time (95 %)"), tuple(rows))
     near = []
     for name, trained_at in ((EXHAUSTIVE, None), (OURS, OPTIMUM.devices), (OURS, DEFAULTS.devices)):
         found = outcomes.interval(AT_OPTIMUM, OPTIMUM.devices, name, "estimated_reward", trained_at)
         if found:
-            near.append((name, str(trained_at or NONE), figures(found, 4)))
+            near.append((name, str(trained_at or NONE), in_figures(found, 4)))
     headings = ("policy", "trained at", "estimated reward (95 %)")
     title = f"Against the best of all decisions, {OPTIMUM.devices} devices and {OPTIMUM.edges} edges"
     return [sizes, Table(title, headings, tuple(near))]
