@@ -15,6 +15,7 @@ from testbed.cli import (
     evaluate,
     exec,
     link,
+    machines,
     report,
     reproduce,
     run,
@@ -50,6 +51,7 @@ app.command()(report.report)
 app.add_typer(reproduce.app, name="reproduce")
 app.add_typer(train.app, name="train")
 app.command()(evaluate.evaluate)
+app.add_typer(machines.app, name="machines")
 app.command()(down.down)
 
 

@@ -1,0 +1,41 @@
+"""What the driver's machine asks of this one over SSH: `python -m testbed.cluster.there VERB`, JSON in and out.
+
+The argument comes on stdin, the reply is the last line on stdout. A failure is one line on stderr and exit status 1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import sys
+import typing
+
+import msgspec
+
+from testbed.network.errors import NetworkError
+
+VERBS = {
+    "facts": "testbed.cluster.facts:facts",
+}
+"""The functions behind the verbs; each takes one argument, of the type that it is annotated with."""
+
+
+def main() -> None:
+    """Run one verb."""
+    verb = sys.argv[1]
+    if verb not in VERBS:
+        sys.exit(f"this testbed knows no {verb!r}: it is of another version")
+    module, name = VERBS[verb].split(":")
+    function = getattr(importlib.import_module(module), name)
+    kind = typing.get_type_hints(function)[next(iter(inspect.signature(function).parameters))]
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            reply = function(msgspec.json.decode(sys.stdin.buffer.read(), type=kind))
+    except (NetworkError, OSError, msgspec.DecodeError) as error:
+        sys.exit(" ".join(str(error).split()))
+    sys.stdout.buffer.write(msgspec.json.encode(reply) + b"\n")
+
+
+if __name__ == "__main__":
+    main()
