@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,10 +13,13 @@ from rich.console import Console
 from rich.live import Live as Shown
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from testbed.cli.errors import WrongInputError
+
 if TYPE_CHECKING:
     from testbed.reporting.live import Standing
 
 _console = Console(stderr=True)
+_SHOW_EVERY_S = 0.25
 
 
 class Steps:
@@ -57,7 +61,7 @@ def run_progress(serve: int | None = None) -> Iterator[Callable[[Standing], None
     serve at (0: any that is free) a web page does, too, whose address is said.
 
     Raises:
-        OSError: the port cannot be had.
+        WrongInputError: the port cannot be had.
     """
     from testbed.reporting.live import Live
     from testbed.reporting.live_server import serving
@@ -65,14 +69,26 @@ def run_progress(serve: int | None = None) -> Iterator[Callable[[Standing], None
 
     runs = Live()
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(serving(serve)) if serve is not None else None
+        try:
+            server = stack.enter_context(serving(serve)) if serve is not None else None
+        except OSError as error:
+            raise WrongInputError(f"--serve {serve}: {error.strerror}; name another port, or 0 for any") from error
         if server:
             print(f"live view: {server.address} (metrics: {server.address}metrics)", file=sys.stderr, flush=True)
-        terminal = _console.is_terminal
-        shown = stack.enter_context(Shown(console=_console, auto_refresh=False, transient=True)) if terminal else None
+            stack.callback(lambda: server.publish(runs.view))
+        shown = None
+        if _console.is_terminal:
+            shown = stack.enter_context(Shown(console=_console, auto_refresh=False, transient=True))
+        shown_s = -math.inf
 
         def show(standing: Standing) -> None:
-            view = runs.tell(standing)
+            nonlocal shown_s
+            if shown is None and server is None:
+                return
+            runs.tell(standing)
+            if time.monotonic() < shown_s + _SHOW_EVERY_S:
+                return
+            shown_s, view = time.monotonic(), runs.view
             if shown:
                 shown.update(live_table(view, _console.height), refresh=True)
             if server:

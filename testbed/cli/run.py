@@ -20,6 +20,10 @@ def run(
     seed: Annotated[int | None, typer.Option(min=0, help="Seed, if not the workload's.")] = None,
     name: Annotated[str | None, typer.Option(help="The testbed, where several are up; or its name to be.")] = None,
     shaping: Annotated[str, typer.Option(help="With --topology: auto, netem or relay.")] = "auto",
+    serve: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, metavar="PORT", help="Show it at this port of 127.0.0.1, too; 0: any."),
+    ] = None,
 ) -> None:
     """Run a workload, once for each of its policies, on identical arrivals, photographs and channel."""
     from testbed.cli.topologies import resolved
@@ -41,7 +45,7 @@ def run(
     drawn_seed = document.seed if seed is None else seed
     inputs = _inputs(document, plan, drawn_seed)
     lifetime = brought_up(plan, choose_shaping(shaping), keep=False, tell=tell) if topology else attached(name)
-    with lifetime as running, run_progress() as watch:
+    with run_progress(serve) as watch, lifetime as running:
         runs = run_series(running, document, drawn_seed, inputs, output, tell, watch)
     show([stored.summary for stored in runs])
     for stored in runs:

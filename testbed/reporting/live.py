@@ -97,8 +97,8 @@ class Live:
         self._recent: collections.deque[tuple[float, bool, float | None]] = collections.deque(maxlen=_MOST_RECENT)
         self._history: dict[int, tuple[int, int]] = {}
 
-    def tell(self, standing: Standing) -> View:
-        """Takes what is new; the view from now on."""
+    def tell(self, standing: Standing) -> None:
+        """Takes what is new."""
         if self._last is None or self._last.run != standing.run:
             self._put_by()
             self._begin(standing)
@@ -111,7 +111,6 @@ class Live:
             del self._history[second]
         if standing.links:
             self._set(standing.links)
-        return self.view
 
     @property
     def view(self) -> View:
