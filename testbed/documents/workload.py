@@ -360,12 +360,23 @@ class Workload(Model):
         """The policies to run, each with its options."""
         return self.offloading.policies
 
+    def each_policy(self) -> list[Self]:
+        """The same workload under each of its policies alone."""
+        policies = self.offloading.policy if isinstance(self.offloading.policy, list) else [self.offloading.policy]
+        offloadings = [self.offloading.model_copy(update={"policy": policy}) for policy in policies]
+        return [self.model_copy(update={"offloading": offloading}) for offloading in offloadings]
+
     @property
     def deadlines_s(self) -> tuple[float, ...]:
         """The deadlines that jobs may have, in seconds, the tightest first."""
         classes = tuple(each.deadline_s for each in self.classes.values())
         rest = () if classes and rest_of(self.classes) == 0 else (self.deadline_s,)
         return tuple(sorted({*classes, *rest}))
+
+    @property
+    def highest_rate_per_s(self) -> float:
+        """The most jobs per second and device that the arrivals may be asked for."""
+        return 1 / self.offloading.slot_s if isinstance(self.arrivals, Slotted) else RATE.range[1]
 
     def at_rate(self, rate_per_s: float) -> Self:
         """The same workload with so many arrivals per second and device.
@@ -375,9 +386,7 @@ class Workload(Model):
         """
         if not isinstance(self.arrivals, Rated):
             raise ValueError(f"arrivals of the process {self.arrivals.process!r} have no rate that could be set")
-        lowest, highest = RATE.range
-        if isinstance(self.arrivals, Slotted):
-            highest = 1 / self.offloading.slot_s
+        lowest, highest = RATE.range[0], self.highest_rate_per_s
         if not lowest <= rate_per_s <= highest:
             raise ValueError(f"a rate of {rate_per_s:g} /s is out of range, from {lowest:g} to {highest:g} /s")
         return self.model_copy(update={"arrivals": self.arrivals.at(rate_per_s)})

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from testbed.jobs.slot import DecidedBy
 from testbed.reporting.by_class import ClassFigures
+from testbed.reporting.load import Load, Trial
 from testbed.reporting.loadgen import LoadGen
 from testbed.reporting.phases import UNDECIDED, Phase
 from testbed.reporting.slots import Slots
@@ -152,6 +153,34 @@ def slot_table(summaries: Sequence[Summary]) -> Table:
     return table
 
 
+def show_load(load: Load, file: TextIO | None = None) -> None:
+    """Prints every rate that a search tried, and the highest that was held (to stdout)."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    headings = {"/s a device": 11, "/s in all": 9, "jobs": 5, "success (95 %)": 18, "verdict": 7, "held": 4}
+    for heading, width in headings.items():
+        table.add_column(heading, justify="right", no_wrap=True, min_width=width)
+    for trial in sorted(load.trials, key=lambda trial: trial.rate_per_s):
+        table.add_row(
+            f"{trial.rate_per_s:g}",
+            f"{load.devices * trial.rate_per_s:g}",
+            f"{trial.issued}",
+            _success(trial),
+            Text(trial.verdict, style="" if trial.verdict == VALID else "red"),
+            "yes" if trial.held else "no",
+        )
+    if load.rate_per_s is None:
+        found = f"no rate that was tried holds a success probability of {100 * load.success:g} %"
+    else:
+        most = f"not {load.not_held_per_s:g} /s" if load.not_held_per_s else "none higher was tried"
+        found = (
+            f"{load.rate_per_s:g} /s a device ({load.total_per_s:g} /s in all) is the highest rate found that holds a "
+            f"success probability of {100 * load.success:g} %; {most}"
+        )
+    console = Console(file=file)
+    console.width = max(WIDTH, console.width)
+    console.print(_heading(f"{load.policy}: maximum load"), table, Text(found))
+
+
 def class_table(summaries: Sequence[Summary]) -> Table:
     """The classes of jobs, a row for each of a policy's."""
     table = _with_policy(max_width=26)
@@ -262,7 +291,7 @@ def _accuracy_cell(phase: Phase | None, best: float | None) -> Text:
     return Text(_percent(phase.accuracy))
 
 
-def _success(summary: Summary | ClassFigures) -> str:
+def _success(summary: Summary | ClassFigures | Trial) -> str:
     if summary.success_probability is None or summary.success_interval is None:
         return ABSENT
     low, high = summary.success_interval
