@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from testbed.documents.resolved import Tolerance
+from testbed.documents.resolved import LinkParameters, ResolvedTopology, Tolerance
 from testbed.network.build import DIRECTIONS, EmulatedNetwork
 from testbed.network.intervals import Interval
-from testbed.network.measures import Findings, Measured, measure
+from testbed.network.measures import Findings, Measured, Times, measure
 from testbed.network.prober import probed
-from testbed.network.probing import Direction, plan
+from testbed.network.probing import Direction, Probing, plan
 from testbed.network.shape import MTU, htb_burst, queue_bytes
+from testbed.network.wires import airs
 
 CONFIDENCE = 0.99
 """That all intervals of a certificate hold together."""
@@ -35,7 +36,7 @@ class Asked(msgspec.Struct, frozen=True):
     queue_bytes: int | None = None
 
 
-class CertificateEntry(msgspec.Struct, frozen=True):
+class CertificateEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     """One direction of one link."""
 
     link: tuple[str, str]
@@ -45,6 +46,7 @@ class CertificateEntry(msgspec.Struct, frozen=True):
     tolerance: Tolerance
     ok: bool
     reason: str | None
+    clock_error_ms: float = 0.0  # of a link between machines: how wrong the delay may be for that their clocks differ
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -59,19 +61,35 @@ def misses(entries: Sequence[CertificateEntry]) -> list[str]:
     return [f"{'-'.join(entry.link)} {entry.direction}: {entry.reason}" for entry in entries if not entry.ok]
 
 
+class Place(NamedTuple):
+    """Which direction of which link is measured, and by how many milliseconds the clocks of its ends may be apart."""
+
+    link: tuple[str, str]
+    which: int
+    direction: Direction
+    clock_error_ms: float = 0.0
+
+
+Probe = Callable[[Sequence[Place], Sequence[Probing], float], Sequence[Times]]
+"""Sends the packets of some directions and listens so many seconds: when each was sent and received."""
+
+
 def batches(network: EmulatedNetwork, *, thorough: bool = False) -> list[Batch]:
-    """The links of a network in groups that one machine can measure at once."""
-    every = _directions(network)
+    """The links of a network, on whichever machine, in groups that can be measured at once."""
+    every = _places(network)
     size = _THOROUGH_BATCH if thorough else _BATCH
     groups = [range(first, min(first + size, len(every) // 2)) for first in range(0, len(every) // 2, size)]
-    return [Batch(tuple(group), plan([one for *_, one in _of(every, group)], thorough=thorough)[1]) for group in groups]
+    return [
+        Batch(tuple(group), plan([one.direction for one in _of(every, group)], thorough=thorough)[1])
+        for group in groups
+    ]
 
 
 def certify(
     network: EmulatedNetwork, *, effort: float = 1.0, thorough: bool = False, links: Sequence[int] | None = None
 ) -> list[CertificateEntry]:
     """Measures directions of links as they are set now (a channel's, outside of runs, as they are at rest), and leaves
-    their queues empty.
+    their queues empty. All of them lie on this machine.
 
     One-way delay and jitter come from lone packets, bandwidth from the dispersion of trains, loss and its bursts from
     both. Thoroughly, many more packets tell a loss of 0.1 % and how jitter is distributed, and bursts how much the
@@ -90,54 +108,77 @@ def certify(
     if links is None:
         groups = [batch.links for batch in batches(network, thorough=thorough)]
         return [entry for group in groups for entry in certify(network, effort=effort, thorough=thorough, links=group)]
-    every = _directions(network)
-    directions = _of(every, links)
+
+    def probe(places: Sequence[Place], probings: Sequence[Probing], listen_s: float) -> Sequence[Times]:
+        ends = [
+            (network.probe_end(*one.link, one.which), network.probe_end(*one.link, 1 - one.which)) for one in places
+        ]
+        return probed(network.ownership.popen, ends, probings, listen_s)
+
+    every = _places(network)
+    return certified(_of(every, links), len(every), network.topology.tolerance, probe, effort=effort, thorough=thorough)
+
+
+def certified(
+    places: Sequence[Place], of: int, tolerance: Tolerance, probe: Probe, *, effort: float = 1.0, thorough: bool = False
+) -> list[CertificateEntry]:
+    """Measures some directions by a prober; see `certify`.
+
+    Args:
+        places: the directions.
+        of: how many directions there are, whose intervals are to hold together.
+        tolerance: of all.
+        probe: sends and listens.
+        effort: how many times the usual number of packets.
+        thorough: whether to take minutes instead of seconds.
+    """
     rounds = _THOROUGH_ROUNDS if thorough else _ROUNDS
-    alpha = (1 - CONFIDENCE) / (len(rounds) * _QUANTITIES * max(1, len(every)))
+    alpha = (1 - CONFIDENCE) / (len(rounds) * _QUANTITIES * max(1, of))
     entries: dict[int, CertificateEntry] = {}
-    missed = list(range(len(directions)))
+    missed = list(range(len(places)))
     for times in rounds:
-        again = [directions[number] for number in missed]
-        entries |= zip(missed, _measured(network, again, times * effort, thorough, alpha), strict=True)
+        again = [places[number] for number in missed]
+        if again:
+            probings, listen_s = plan([place.direction for place in again], times * effort, thorough=thorough)
+            found = probe(again, probings, listen_s)
+            for number, place, probing, one in zip(missed, again, probings, found, strict=True):
+                entries[number] = _entry(place, probing, one, tolerance, thorough, alpha)
         missed = [number for number in missed if not entries[number].ok]
-    return [entries[number] for number in range(len(directions))]
+    return [entries[number] for number in range(len(places))]
 
 
-class _Place(NamedTuple):
-    """Which direction of which link is measured."""
-
-    link: tuple[str, str]
-    which: int
-    direction: Direction
-
-
-def _directions(network: EmulatedNetwork) -> list[_Place]:
-    """All of them, those of one link beside each other."""
-    return [
-        _Place(link, which, Direction(parameters, network.wire(*link).air))
-        for link, both in network.links().items()
-        for which, parameters in enumerate(both)
-    ]
+def directions(
+    topology: ResolvedTopology,
+    links: Mapping[tuple[str, str], tuple[LinkParameters, LinkParameters]],
+    mtu: Callable[[str, str], int],
+) -> list[Direction]:
+    """All directions as links are set, those of one link beside each other; `mtu` tells a link's largest packet."""
+    shared = airs(topology)
+    return [Direction(one, shared[link], mtu(*link)) for link, both in links.items() for one in both]
 
 
-def _of(every: Sequence[_Place], links: Sequence[int]) -> list[_Place]:
+def _places(network: EmulatedNetwork) -> list[Place]:
+    links = network.links()
+    every = directions(network.topology, links, network.mtu)
+    return [Place(link, which, every[2 * number + which]) for number, link in enumerate(links) for which in (0, 1)]
+
+
+def _of(every: Sequence[Place], links: Sequence[int]) -> list[Place]:
     return [every[2 * link + which] for link in links for which in (0, 1)]
 
 
-def _measured(
-    network: EmulatedNetwork, places: Sequence[_Place], effort: float, thorough: bool, alpha: float
-) -> list[CertificateEntry]:
-    if not places:
-        return []
-    probings, listen_s = plan([place.direction for place in places], effort, thorough=thorough)
-    ends = [(network.probe_end(*link, which), network.probe_end(*link, 1 - which)) for link, which, _ in places]
-    times = probed(network.ownership.popen, ends, probings, listen_s)
-    tolerance = network.topology.tolerance
-    entries = []
-    for (link, which, direction), probing, one in zip(places, probings, times, strict=True):
-        found = measure(one, probing, direction, tolerance, alpha)
-        entries.append(judge(link, DIRECTIONS[which], direction, found, tolerance, thorough))
-    return entries
+def _entry(
+    place: Place, probing: Probing, times: Times, tolerance: Tolerance, thorough: bool, alpha: float
+) -> CertificateEntry:
+    """What the packets of one direction say, where the clocks of its ends may be apart less sharply."""
+    error_ms = place.clock_error_ms
+    blurred = msgspec.structs.replace(tolerance, delay_ms=tolerance.delay_ms + error_ms)
+    found = measure(times, probing, place.direction, blurred, alpha)
+    if delay_ms := found.measured.delay_ms:
+        wider = Interval(delay_ms.value, delay_ms.low - error_ms, delay_ms.high + error_ms)
+        found = found._replace(measured=msgspec.structs.replace(found.measured, delay_ms=wider))
+    entry = judge(place.link, DIRECTIONS[place.which], place.direction, found, tolerance, thorough)
+    return msgspec.structs.replace(entry, clock_error_ms=error_ms)
 
 
 def judge(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
 from testbed.network.build import DIRECTIONS, EmulatedNetwork
+from testbed.network.shape import incoming
 
 _ETHERNET_BYTES = 14
 _REST_S = 0.1
@@ -17,9 +19,16 @@ Direction = tuple[str, str, str]
 """A link's nodes in its own order, and `up` or `down`."""
 
 
+class Arrived(msgspec.Struct, frozen=True):
+    """What has come here by a tunnel, in bytes of the IP layer."""
+
+    bytes: int
+    packets: int
+
+
 class Carried(msgspec.Struct, frozen=True):
     """What one direction of a link has carried: as it was sent into it, by the sending interface's own counters, and as
-    it came out. Bytes are the IP layer's."""
+    it came out; of one that crosses to another machine, out of its shaping there. Bytes are the IP layer's."""
 
     entered_bytes: int
     entered_packets: int
@@ -32,41 +41,84 @@ class Carried(msgspec.Struct, frozen=True):
         return Carried(*(getattr(self, name) - getattr(earlier, name) for name in self.__struct_fields__))
 
 
-def carried(network: EmulatedNetwork) -> dict[Direction, Carried]:
-    """What each direction has carried since it was built."""
+class Counted(msgspec.Struct, frozen=True):
+    """What one machine has counted: the directions that are sent there, and what came there by tunnels."""
+
+    carried: dict[Direction, Carried] = {}
+    arrived: dict[Direction, Arrived] = {}
+
+
+def counted(network: EmulatedNetwork) -> Counted:
+    """What was carried and arrived since it was built."""
     delivered = network.counters()
-    interfaces: dict[int, dict[str, tuple[int, int]]] = {}
-    found = {}
+    tables: dict[int, str] = {}
+    found = Counted({}, {})
     for link in network.links():
+        if not any(network.part.here(node) for node in link):
+            continue
         wire = network.wire(*link)
         for side, direction in enumerate(DIRECTIONS):
-            pid = wire.pids[side]
-            if pid not in interfaces:
-                interfaces[pid] = sent(Path(f"/proc/{pid}/net/dev").read_text())
-            sent_bytes, packets = interfaces[pid][wire.ends[side].name]
+            pid, name = wire.pids[side], wire.ends[side].name
+            if pid not in tables:
+                tables[pid] = Path(f"/proc/{pid}/net/dev").read_text()
+            if side == wire.tunnel:
+                found.arrived[*link, direction] = Arrived(*received(tables[pid])[incoming(name)])
+                continue
+            sent_bytes, packets = sent(tables[pid])[name]
             out = delivered[*link, direction]
-            found[*link, direction] = Carried(
+            found.carried[*link, direction] = Carried(
                 sent_bytes - _ETHERNET_BYTES * packets, packets, out.bytes, out.packets, out.dropped
             )
     return found
 
 
-def carried_at_rest(network: EmulatedNetwork) -> dict[Direction, Carried]:
-    """The same, once nothing is on its way any more: after ten seconds at the latest."""
+def joined(parts: Iterable[Counted]) -> dict[Direction, Carried]:
+    """What each direction has carried, whatever it crosses: what it delivered is what arrived, and what did not was
+    dropped."""
+    every = [*parts]
+    arrived = {direction: one for part in every for direction, one in part.arrived.items()}
+    found = {}
+    for part in every:
+        for direction, one in part.carried.items():
+            if came := arrived.get(direction):
+                dropped = one.dropped_packets + one.delivered_packets - came.packets
+                one = msgspec.structs.replace(
+                    one, delivered_bytes=came.bytes, delivered_packets=came.packets, dropped_packets=dropped
+                )
+            found[direction] = one
+    return found
+
+
+def counted_at_rest(network: EmulatedNetwork) -> Counted:
+    """What was counted, once nothing is on its way any more: after ten seconds at the latest."""
     rest_s = _REST_S + max(
         (side.delay_s + side.jitter_s for both in network.links().values() for side in both), default=0
     )
     until_s = time.monotonic() + _WAIT_AT_MOST_S
-    last = carried(network)
+    last = counted(network)
     while time.monotonic() < until_s:
         time.sleep(rest_s)
-        before, last = last, carried(network)
+        before, last = last, counted(network)
         if before == last:
             break
     return last
 
 
+def carried_at_rest(network: EmulatedNetwork) -> dict[Direction, Carried]:
+    """What each direction of a network that lies on one machine has carried, once nothing is on its way any more."""
+    return joined([counted_at_rest(network)])
+
+
 def sent(table: str) -> dict[str, tuple[int, int]]:
     """Bytes and packets that each interface has sent, Ethernet's header counted, from the text of `/proc/net/dev`."""
+    return _columns(table, 8)
+
+
+def received(table: str) -> dict[str, tuple[int, int]]:
+    """Bytes and packets that each interface has received; a tunnel's are without Ethernet's header."""
+    return _columns(table, 0)
+
+
+def _columns(table: str, first: int) -> dict[str, tuple[int, int]]:
     rows = (line.split(":") for line in table.splitlines() if ":" in line)
-    return {name.strip(): (int(values.split()[8]), int(values.split()[9])) for name, values in rows}
+    return {name.strip(): (int(values.split()[first]), int(values.split()[first + 1])) for name, values in rows}

@@ -29,10 +29,12 @@ _GOLDEN = 0.6180339887  # spreads phases evenly: packets of trains that share an
 
 
 class Direction(NamedTuple):
-    """One direction of a link as it is measured: its parameters, and what it shares with others."""
+    """One direction of a link as it is measured: its parameters, what it shares with others, and the IP bytes of its
+    largest packet."""
 
     link: LinkParameters
     air: Air | None = None
+    mtu: int = MTU
 
     @property
     def bandwidth_bps(self) -> float:
@@ -151,7 +153,7 @@ def _train(each: Direction) -> _Train:
     the queue does not overflow, unless the link is a tenth off. Packets are the smaller the slower the link."""
     rate_bps, jitter_s = each.bandwidth_bps, each.link.jitter_s
     room = 0.9 * queue_bytes(each.link)
-    size = round(max(200.0, min(float(MTU), rate_bps * 0.150 / 8 / 40, room / 8)))
+    size = round(max(200.0, min(float(each.mtu), rate_bps * 0.150 / 8 / 40, room / 8)))
     serial_s = size * 8 / rate_bps
     at_once = int(min(0.5 * room / size, 100.0, 0.15 / serial_s)) or 1
     unsettled_s = 2 * jitter_s + 20 * min(jitter_s, math.sqrt(jitter_s * serial_s))  # the edges blur by so much
@@ -221,7 +223,7 @@ def _all_bursts(
     shapes = []
     for each in directions:
         room = queue_bytes(each.link)
-        size = max(LONE_SIZE, min(MTU, room // 20))
+        size = max(LONE_SIZE, min(each.mtu, room // 20))
         count = math.ceil(1.5 * room / size) + 10
         fills = count <= _LARGEST_BURST and each.bandwidth_bps == each.link.bandwidth_bps and room >= size
         every_s = 1.6 * room * 8 / each.bandwidth_bps + 2 * each.link.jitter_s + 0.050

@@ -184,13 +184,10 @@ def vxlan(
     name: str, pid: int, identifier: int, addresses: tuple[str, str], port: int, *, mac: str | None, mtu: int
 ) -> Request:
     """A tunnel from an address of the namespace in which this is asked to another machine's: an interface that is made
-    in a process's namespace, up, and in no other at any time. The socket listens at that address alone where the kernel
-    can have it so (6.7 and later)."""
+    in a process's namespace, up, and in no other at any time."""
     own, other = (socket.inet_aton(address) for address in addresses)
     data = _attribute(1, struct.pack("=I", identifier)) + _attribute(4, own) + _attribute(2, other)
-    data += (
-        _attribute(15, struct.pack("!H", port)) + _attribute(7, b"\0") + _attribute(31, b"\1")
-    )  # LEARNING, LOCALBIND
+    data += _attribute(15, struct.pack("!H", port)) + _attribute(7, b"\0")  # which learns nothing
     body = _INTERFACE.pack(0, 0, 0, _UP, _UP) + _attribute(3, name.encode() + b"\0")
     body += _attribute(4, struct.pack("=I", mtu)) + _attribute(19, struct.pack("=I", pid))
     if mac is not None:

@@ -67,10 +67,9 @@ class Responder:
     def close(self) -> None:
         """Answers no more."""
         self._closing = True
-        with contextlib.suppress(OSError):  # wakes the thread that waits
-            self._streams.shutdown(socket.SHUT_RDWR)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as waker, contextlib.suppress(OSError):
-            waker.sendto(b"", self._packets.getsockname())
+        for waited_at in (self._streams, self._packets):
+            with contextlib.suppress(OSError):  # wakes the thread that waits, where it says that it cannot too
+                waited_at.shutdown(socket.SHUT_RDWR)
         self._shut()
 
     def _shut(self) -> None:
@@ -81,7 +80,8 @@ class Responder:
         with contextlib.suppress(OSError):
             while not self._closing:
                 packet, sender = self._packets.recvfrom(2048)
-                self._packets.sendto(packet, sender)
+                if sender:  # else it is shut
+                    self._packets.sendto(packet, sender)
 
     def _answer_streams(self) -> None:
         with contextlib.suppress(OSError):

@@ -2,13 +2,17 @@
  *
  *   prober <PLAN >RECORDS
  *
- * The plan is lines of text: first the directions, numbered from 0, then the streams, then the end:
+ * The plan is lines of text: first the directions, numbered from 0 (whole ones, and halves of which the other end is on
+ * another machine, where another prober has it), then the streams of those that are sent here, then the end:
  *
  *   direction PID_FROM ADDRESS_FROM INTERFACE PID_TO ADDRESS_TO PACKETS
+ *   sender PID_FROM ADDRESS_FROM INTERFACE ADDRESS_TO PORT PACKETS
+ *   receiver PID_TO ADDRESS_TO PORT PACKETS
  *   stream DIRECTION FIRST COUNT SIZE START GAP TOGETHER LEEWAY
  *                       packet numbers; IP bytes; ns from the beginning; ns for each packet; how many are sent in one go;
  *                       ns that a packet may be late before all that follow are put off, for to make up for it would
  *                       overfill the queue
+ *   begin TIME                                        CLOCK_MONOTONIC in ns; without it, at once
  *   end TIME                                          ns from the beginning: how long to listen
  *
  * The records are, for each direction and packet in order, two 64-bit integers: when it was sent and when it was received,
@@ -39,7 +43,7 @@ enum { HEADERS = 28, LARGEST = 1500, AT_ONCE = 32 };
 static const uint32_t MARK = 0x7e57bed1;
 
 struct direction {
-	int from, to;
+	int from, to; /* sockets; -1: on another machine */
 	uint32_t packets;
 	int64_t (*times)[2];
 };
@@ -51,7 +55,7 @@ struct sending {
 
 static struct direction *directions;
 static struct sending *sendings;
-static size_t direction_count, sending_count, received_count;
+static size_t direction_count, sending_count, expected_count, received_count;
 static int64_t beginning, end;
 static _Atomic int64_t shift; /* by how much the plan was put off */
 
@@ -82,7 +86,7 @@ static void *grown(void *array, size_t count, size_t size)
 	return array;
 }
 
-static int socket_in(int pid, const char *address, const char *interface, int home)
+static int socket_in(int pid, const char *address, int port, const char *interface, int home)
 {
 	char path[64];
 	snprintf(path, sizeof path, "/proc/%d/ns/net", pid);
@@ -91,7 +95,7 @@ static int socket_in(int pid, const char *address, const char *interface, int ho
 		die("cannot enter", path);
 	close(there);
 	int made = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct sockaddr_in own = {.sin_family = AF_INET};
+	struct sockaddr_in own = {.sin_family = AF_INET, .sin_port = htons(port)};
 	if (made < 0 || inet_pton(AF_INET, address, &own.sin_addr) != 1 || bind(made, (struct sockaddr *)&own, sizeof own) != 0)
 		die("cannot bind to", address);
 	setsockopt(made, SOL_SOCKET, SO_RCVBUFFORCE, &large, sizeof large);
@@ -145,9 +149,10 @@ static void *receive(void *nothing)
 	real_time(40); /* before the sender, behind the relay */
 	for (size_t i = 0; i < direction_count; i++) {
 		struct epoll_event event = {.events = EPOLLIN, .data.u64 = i};
-		epoll_ctl(poller, EPOLL_CTL_ADD, directions[i].to, &event);
+		if (directions[i].to >= 0)
+			epoll_ctl(poller, EPOLL_CTL_ADD, directions[i].to, &event);
 	}
-	while (now_ns() < beginning + end + shift && received_count < sending_count) {
+	while (now_ns() < beginning + end + shift && received_count < expected_count) {
 		struct epoll_event events[64];
 		int count = epoll_wait(poller, events, 64, 20);
 		for (int i = 0; i < count; i++) {
@@ -212,10 +217,30 @@ static int by_time(const void *a, const void *b)
 	return x->number < y->number ? -1 : x->number > y->number;
 }
 
+static struct direction *new_direction(int from, int to, uint32_t packets)
+{
+	directions = grown(directions, direction_count, sizeof *directions);
+	struct direction *d = &directions[direction_count++];
+	*d = (struct direction){from, to, packets, calloc(packets, sizeof *d->times)};
+	if (!d->times)
+		die("no memory for", "the plan");
+	expected_count += to >= 0 ? packets : 0;
+	return d;
+}
+
+static void lead(struct direction *d, const char *to, int port)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+	socklen_t length = sizeof address;
+	if ((d->to >= 0 ? getsockname(d->to, (struct sockaddr *)&address, &length) != 0 : inet_pton(AF_INET, to, &address.sin_addr) != 1)
+		|| connect(d->from, (struct sockaddr *)&address, sizeof address) != 0)
+		die("cannot reach", to);
+}
+
 int main(void)
 {
 	char line[256], from[64], to[64], interface[32];
-	int pid_from, pid_to, home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	int pid_from, pid_to, port, home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	unsigned direction, first, count, size, together, packets;
 	long long start, gap, leeway, time;
 	struct rlimit files;
@@ -224,25 +249,21 @@ int main(void)
 	setrlimit(RLIMIT_NOFILE, &files);
 	while (fgets(line, sizeof line, stdin)) {
 		if (sscanf(line, "direction %d %63s %31s %d %63s %u", &pid_from, from, interface, &pid_to, to, &packets) == 6) {
-			directions = grown(directions, direction_count, sizeof *directions);
-			struct direction *d = &directions[direction_count++];
-			struct sockaddr_in address;
-			socklen_t length = sizeof address;
-			d->from = socket_in(pid_from, from, interface, home);
-			d->to = socket_in(pid_to, to, NULL, home);
-			if (getsockname(d->to, (struct sockaddr *)&address, &length) != 0
-				|| connect(d->from, (struct sockaddr *)&address, length) != 0)
-				die("cannot reach", to);
-			d->packets = packets;
-			if (!(d->times = calloc(packets, sizeof *d->times)))
-				die("no memory for", "the plan");
+			int sends = socket_in(pid_from, from, 0, interface, home);
+			lead(new_direction(sends, socket_in(pid_to, to, 0, NULL, home), packets), to, 0);
+		} else if (sscanf(line, "sender %d %63s %31s %63s %d %u", &pid_from, from, interface, to, &port, &packets) == 6) {
+			lead(new_direction(socket_in(pid_from, from, 0, interface, home), -1, packets), to, port);
+		} else if (sscanf(line, "receiver %d %63s %d %u", &pid_to, to, &port, &packets) == 4) {
+			new_direction(-1, socket_in(pid_to, to, port, NULL, home), packets);
 		} else if (sscanf(line, "stream %u %u %u %u %lld %lld %u %lld", &direction, &first, &count, &size, &start, &gap, &together,
 				   &leeway) == 8 && together > 0 && direction < direction_count && size >= HEADERS + 8 && size <= LARGEST
-			&& (uint64_t)first + count <= directions[direction].packets) {
+			&& directions[direction].from >= 0 && (uint64_t)first + count <= directions[direction].packets) {
 			for (unsigned i = 0; i < count; i++) {
 				sendings = grown(sendings, sending_count, sizeof *sendings);
 				sendings[sending_count++] = (struct sending){start + i / together * together * gap, leeway, direction, first + i, size};
 			}
+		} else if (sscanf(line, "begin %lld", &time) == 1) {
+			beginning = time;
 		} else if (sscanf(line, "end %lld", &time) == 1) {
 			end = time;
 		} else {
@@ -252,7 +273,12 @@ int main(void)
 	}
 	qsort(sendings, sending_count, sizeof *sendings, by_time);
 	mlockall(MCL_CURRENT | MCL_FUTURE);
-	beginning = now_ns() + 20000000;
+	if (!beginning)
+		beginning = now_ns() + 20000000;
+	else if (beginning < now_ns()) {
+		errno = ETIME;
+		die("cannot begin", "when the others do");
+	}
 	pthread_t receiver, transmitter;
 	if (pthread_create(&receiver, NULL, receive, NULL) != 0 || pthread_create(&transmitter, NULL, transmit, NULL) != 0)
 		die("cannot start", "threads");

@@ -1,0 +1,139 @@
+"""The certificate of a testbed on several machines: planned and judged in one place, each end of a link probed on its
+own.
+
+A round is what all machines do together from one instant on: each sends what is sent there and notes what arrives
+there, on its own clock. What they noted is joined by how far their clocks are apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+import numpy as np
+
+from testbed.documents.resolved import LinkParameters, ResolvedTopology
+from testbed.network.addressing import addressing
+from testbed.network.build import EmulatedNetwork
+from testbed.network.certify import CertificateEntry, Place, certified, directions
+from testbed.network.measures import Times
+from testbed.network.part import Part, group_of
+from testbed.network.prober import probed
+from testbed.network.probing import Probing
+
+
+class Round(msgspec.Struct, frozen=True):
+    """Directions, each by its link and 0 for up or 1 for down, the packets of each, and how long to listen."""
+
+    ways: tuple[tuple[tuple[str, str], int], ...]
+    probings: tuple[Probing, ...]
+    listen_s: float
+
+
+class Clock(Protocol):
+    """How far a machine's monotonic clock is ahead of the one that all are held against, and by how much that may be
+    wrong, in seconds."""
+
+    @property
+    def offset_s(self) -> float:
+        """How far."""
+
+    @property
+    def error_s(self) -> float:
+        """By how much that may be wrong."""
+
+
+Ask = Callable[[Round], Mapping[str, bytes]]
+"""Has every machine do a round by `probe_part`, all beginning at one instant that is far enough away for all to be
+ready (half a second), each told it on its own clock; what they said, by machine."""
+
+
+def certify_parts(
+    topology: ResolvedTopology,
+    links: Mapping[tuple[str, str], tuple[LinkParameters, LinkParameters]],
+    part: Part,
+    clocks: Mapping[str, Clock],
+    ask: Ask,
+    *,
+    only: Sequence[int] | None = None,
+    effort: float = 1.0,
+    thorough: bool = False,
+) -> list[CertificateEntry]:
+    """Measures directions of links wherever they lie; as `certify` does on one machine.
+
+    Args:
+        topology: the testbed's.
+        links: how they are set now, in the topology's order.
+        part: any machine's.
+        clocks: the machines', all against the same one.
+        ask: has the machines do a round.
+        only: which links, by their places in the topology; None: all at once.
+        effort: how many times the usual number of packets.
+        thorough: whether to take minutes instead of seconds.
+    """
+    plan = addressing(topology)
+    mtus = part.mtus(topology, plan)
+    by_pair = {(link.a, link.b): mtus[group_of(link, plan)] for link in topology.links}
+    every = directions(topology, links, lambda a, b: by_pair[a, b])
+    pairs = [*links]
+    places = [
+        Place(pairs[number], which, every[2 * number + which], _error_ms(pairs[number], part.placement, clocks))
+        for number in (range(len(pairs)) if only is None else only)
+        for which in (0, 1)
+    ]
+
+    def probe(some: Sequence[Place], probings: Sequence[Probing], listen_s: float) -> Sequence[Times]:
+        asked = Round(tuple((one.link, one.which) for one in some), tuple(probings), listen_s)
+        return joined(asked, part.placement, clocks, ask(asked))
+
+    return certified(places, len(every), topology.tolerance, probe, effort=effort, thorough=thorough)
+
+
+def probe_part(network: EmulatedNetwork, asked: Round, begin_ns: int) -> bytes:
+    """Does this machine's part of a round.
+
+    Args:
+        network: this machine's part.
+        asked: the round.
+        begin_ns: when it begins, on this machine's monotonic clock.
+
+    Returns:
+        For each direction that has an end here in turn, and each of its packets, two 64-bit integers: when it was sent
+        and when it was received, in nanoseconds on this machine's monotonic clock; 0 for not, or not here.
+
+    Raises:
+        NetworkError: the links could not be probed, or the instant is past.
+    """
+    ends = [(network.probe_end(*link, which), network.probe_end(*link, 1 - which)) for link, which in asked.ways]
+    times = probed(network.ownership.popen, ends, asked.probings, asked.listen_s, begin_ns)
+    here = [
+        one for (link, _), one in zip(asked.ways, times, strict=True) if any(network.part.here(node) for node in link)
+    ]
+    return b"".join(one.tobytes() for one in here)
+
+
+def joined(
+    asked: Round, placement: Mapping[str, str], clocks: Mapping[str, Clock], said: Mapping[str, bytes]
+) -> list[Times]:
+    """When each direction's packets were sent and received, on one clock, from what the machines noted on theirs; of a
+    machine that said nothing, 0."""
+    found = [np.zeros((probing.packets, 2), dtype=np.int64) for probing in asked.probings]
+    for machine, records in said.items():
+        noted, at = np.frombuffer(records, dtype=np.int64).reshape(-1, 2), 0
+        ahead_ns = round(clocks[machine].offset_s * 1e9)
+        for (link, which), times in zip(asked.ways, found, strict=True):
+            ends = (link[which], link[1 - which])
+            if machine not in (placement[ends[0]], placement[ends[1]]):
+                continue
+            own = noted[at : at + len(times)]
+            at += len(times)
+            for column, node in enumerate(ends):
+                if placement[node] == machine:
+                    times[:, column] = np.where(own[:, column] > 0, own[:, column] - ahead_ns, 0)
+    return found
+
+
+def _error_ms(link: tuple[str, str], placement: Mapping[str, str], clocks: Mapping[str, Clock]) -> float:
+    machines = {placement[node] for node in link}
+    return sum(clocks[machine].error_s for machine in machines) * 1e3 if len(machines) > 1 else 0.0
