@@ -19,10 +19,6 @@ class Rated(Model):
 
     rate_per_s: Rate = Field(alias="rate", description=_PER_DEVICE)
 
-    def at(self, rate_per_s: float) -> Self:
-        """The same arrivals at another rate."""
-        return self.model_copy(update={"rate_per_s": rate_per_s})
-
 
 class Poisson(Rated):
     """Independent arrivals."""

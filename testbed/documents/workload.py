@@ -378,18 +378,30 @@ class Workload(Model):
         """The most jobs per second and device that the arrivals may be asked for."""
         return 1 / self.offloading.slot_s if isinstance(self.arrivals, Slotted) else RATE.range[1]
 
+    @property
+    def rate_per_s(self) -> float:
+        """Jobs per second and device.
+
+        Raises:
+            ValueError: the arrivals have no rate that could be set.
+        """
+        if not isinstance(self.arrivals, Rated):
+            raise ValueError(f"arrivals of the process {self.arrivals.process!r} have no rate that could be set")
+        return self.arrivals.rate_per_s
+
     def at_rate(self, rate_per_s: float) -> Self:
         """The same workload with so many arrivals per second and device.
 
         Raises:
             ValueError: its arrivals have no rate, or none as high or low as this.
         """
-        if not isinstance(self.arrivals, Rated):
-            raise ValueError(f"arrivals of the process {self.arrivals.process!r} have no rate that could be set")
+        if self.rate_per_s == rate_per_s:
+            return self
         lowest, highest = RATE.range[0], self.highest_rate_per_s
         if not lowest <= rate_per_s <= highest:
             raise ValueError(f"a rate of {rate_per_s:g} /s is out of range, from {lowest:g} to {highest:g} /s")
-        return self.model_copy(update={"arrivals": self.arrivals.at(rate_per_s)})
+        arrivals = self.arrivals.model_copy(update={"rate_per_s": rate_per_s})
+        return self.model_copy(update={"arrivals": arrivals})
 
 
 def rest_of(classes: Mapping[str, JobClass]) -> float:

@@ -13,12 +13,11 @@ from pathlib import Path
 
 import msgspec
 
-from testbed.network.certify import CertificateEntry
+from testbed.documents.workload import Workload
 from testbed.reporting.load import Load, Trial
 from testbed.reporting.ownership import give_to_caller
 from testbed.reporting.stored_run import StoredRun
 from testbed.reporting.verdict import VALID
-from testbed.workload.run import Certificate
 
 PRECISION = 0.05
 """The rates held and not held come as near, relative to each other."""
@@ -61,19 +60,41 @@ def find_load(
     return Load(policy, success, low, high, devices, tuple(trials))
 
 
-def store_load(load: Load, output: Path) -> Path:
-    """Write a search's result beside its runs, named for the first of them."""
-    path = output / f"{load.trials[0].run}-load.json"
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(load), indent=2) + b"\n")
-    give_to_caller(path)
-    return path
+def find_loads(
+    workload: Workload,
+    devices: int,
+    run_all: Callable[[Workload], list[StoredRun]],
+    *,
+    success: float,
+    output: Path,
+    tell: Callable[[str], None],
+) -> list[Load]:
+    """Search for each of the workload's policies in turn, from the workload's own rate; results lie beside the runs.
 
+    Raises:
+        ValueError: its arrivals have no rate.
+    """
+    loads = []
+    for alone in workload.each_policy():
 
-def certified_after(run: StoredRun) -> list[CertificateEntry]:
-    """The links as they were measured after a run, for the next: nothing, to be measured anew, where it is INVALID."""
-    if run.summary.verdict != VALID:
-        return []
-    return msgspec.json.decode((run.path / "certificate.json").read_bytes(), type=Certificate).after
+        def measure(rate_per_s: float, alone: Workload = alone) -> StoredRun:
+            (run,) = run_all(alone.at_rate(rate_per_s))
+            return run
+
+        load = find_load(
+            measure,
+            alone.policies[0].name,
+            devices,
+            first_per_s=alone.rate_per_s,
+            highest_per_s=alone.highest_rate_per_s,
+            success=success,
+            tell=tell,
+        )
+        path = output / f"{load.trials[0].run}-load.json"
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(load), indent=2) + b"\n")
+        give_to_caller(path)
+        loads.append(load)
+    return loads
 
 
 def _bracket(

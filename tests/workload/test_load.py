@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from testbed.documents.workload import Workload
 from testbed.jobs.intervals import wilson_interval
 from testbed.reporting.tables import show_load
 from testbed.reporting.verdict import BUSY
-from testbed.workload.load import PRECISION, find_load, store_load
+from testbed.workload.load import PRECISION, find_load, find_loads
 
 
 class Runs:
@@ -65,8 +66,22 @@ def test_what_is_tried_is_told_in_order_and_stored(tmp_path):
     assert [trial.rate_per_s for trial in load.trials] == runs.rates == [2, 4, 8, 5.66, 4.76, 5.19, 4.97]
     assert [trial.held for trial in load.trials] == [True, True, False, False, True, False, True]
     assert (load.rate_per_s, load.not_held_per_s, load.total_per_s) == (4.97, 5.19, 8 * 4.97)
-    stored = json.loads(store_load(load, tmp_path).read_bytes())
-    assert stored["rate_per_s"] == 4.97 and len(stored["trials"]) == 7 and stored["trials"][2]["run"] == "run-3"
+
+
+def test_each_policy_is_searched_alone_from_the_workloads_own_rate(tmp_path):
+    document = {"name": "w", "duration": "1 s", "deadline": "1 s", "arrivals": {"process": "poisson", "rate": "2 /s"}}
+    workload = Workload.model_validate({**document, "offloading": {"policy": ["local", "greedy"]}})
+    runs, tried = Runs(tmp_path, 5.0), []
+
+    def run_all(alone):
+        tried.append([policy.name for policy in alone.policies])
+        return [runs(alone.rate_per_s)]
+
+    loads = find_loads(workload, 8, run_all, success=0.95, output=tmp_path, tell=lambda told: None)
+    assert [load.policy for load in loads] == ["local", "greedy"]
+    assert tried == [["local"]] * 7 + [["greedy"]] * 7 and runs.rates[0] == runs.rates[7] == 2
+    stored = json.loads((tmp_path / "run-8-load.json").read_bytes())
+    assert stored["rate_per_s"] == 4.97 and len(stored["trials"]) == 7 and stored["trials"][2]["run"] == "run-10"
 
 
 def test_a_load_that_is_never_or_always_held(tmp_path):
