@@ -10,6 +10,7 @@ import typer
 
 from testbed.cli import (
     certify,
+    diff,
     doctor,
     down,
     evaluate,
@@ -48,6 +49,7 @@ app.command("exec", context_settings={"ignore_unknown_options": True})(exec.exec
 app.command()(link.link)
 app.command()(run.run)
 app.command()(report.report)
+app.command()(diff.diff)
 app.add_typer(reproduce.app, name="reproduce")
 app.add_typer(train.app, name="train")
 app.command()(evaluate.evaluate)

@@ -57,11 +57,16 @@ def draw_inputs(workload: Workload, topology: ResolvedTopology, seed: int, progr
 
 
 def prepare_payloads(
-    workload: Workload, topology: ResolvedTopology, inputs: Inputs, progress: Callable[[float], None]
+    workload: Workload,
+    topology: ResolvedTopology,
+    inputs: Inputs,
+    progress: Callable[[float], None],
+    *,
+    simulated: bool = False,
 ) -> None:
-    """Compute the payloads that the store lacks; nothing where every node computes live."""
+    """Compute the payloads that the store lacks; nothing where every node computes live, unless that is simulated."""
     computes = [node.compute for group in (topology.devices, topology.edges) for node in group.values()]
-    if all(compute.flops_per_s is None for compute in computes):
+    if not simulated and all(compute.flops_per_s is None for compute in computes):
         return
     if missing := payload_store.missing(inputs.store, inputs.labels):
         chosen = workload.model

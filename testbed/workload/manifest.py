@@ -14,7 +14,10 @@ from testbed.documents.resolved import PolicySpec, ResolvedTopology
 from testbed.documents.workload import Workload
 from testbed.jobs.profile import Profile
 
-_PACKAGES = ("torch", "onnxruntime", "ray", "mininet", "numpy", "constriction", "msgspec", "pyarrow")
+SIMULATED = "simulated"
+"""What a manifest calls the shaping of a run without a network."""
+
+_PACKAGES = ("torch", "onnxruntime", "ray", "mininet", "numpy", "constriction", "msgspec", "pyarrow", "simpy")
 
 
 def manifest(

@@ -1,0 +1,249 @@
+"""One device: has each job decided as it arrives, computes its part, sends it, and accounts for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import NamedTuple
+
+import msgspec
+import simpy
+
+from testbed.jobs import ledger
+from testbed.jobs.decision import Decision, Kind
+from testbed.jobs.job import Job
+from testbed.jobs.ledger import LedgerRow, Outcome
+from testbed.jobs.observation import EdgeView, Observation
+from testbed.jobs.profile import Profile
+from testbed.jobs.slot import DecidedBy
+from testbed.offloading.policy import Policy
+from testbed.runtime import paths
+from testbed.runtime.device import MAX_ATTEMPTS
+from testbed.runtime.wire import Reply, Request
+from testbed.simulation.board import Board
+from testbed.simulation.connection import Connection, ConnectionLost
+from testbed.simulation.executor import Executor
+from testbed.simulation.overheads import DECIDE_S, DISPATCH_S, TURN_S
+from testbed.simulation.pace import Pace, Photographs
+from testbed.simulation.slots import Assigned
+
+
+class JobFault(Exception):  # noqa: N818  what is said of a job
+    """Why a job was not answered."""
+
+
+class EdgeLink(NamedTuple):
+    """What a device knows of an edge: the connection, the ways there and back, and the edge's pace in FLOP/s."""
+
+    connection: Connection
+    way: tuple[paths.Hop, ...]
+    back: tuple[paths.Hop, ...]
+    flops_per_s: float
+
+
+class _Progress(msgspec.Struct):
+    """How far a job has come."""
+
+    dispatch_ms: float | None = None  # lateness
+    decision: Decision | None = None
+    decided_by: DecidedBy | None = None
+    payload_bytes: int = 0
+    wire_bytes: int = 0
+    attempts: int = 0
+
+
+class Device:
+    """Runs one device's jobs, and accounts for each in a ledger row, whatever becomes of it."""
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        *,
+        name: str,
+        board: Board,
+        pace: Pace,
+        edges: dict[str, EdgeLink],
+        photographs: Photographs,
+        labels: dict[int, int],
+        policy: Policy,
+        policy_name: str,
+        profile: Profile,
+        account: Callable[[LedgerRow], None],
+        assigned: Assigned | None = None,
+    ) -> None:
+        """`assigned` is what is decided by slots; then `policy` decides where nothing was."""
+        self._env, self._name, self._board, self._pace, self._edges = env, name, board, pace, edges
+        self._photographs, self._labels, self._profile = photographs, labels, profile
+        self._policy, self._policy_name, self._account, self._assigned = policy, policy_name, account, assigned
+        self.executor = Executor(env)
+        self.on = True
+        self._open: dict[simpy.Process, tuple[Job, _Progress]] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job is open."""
+        return bool(self._open)
+
+    def issue(self, job: Job) -> simpy.Process:
+        """A job arrives now; its life."""
+        progress = _Progress()
+        life = self._env.process(self._whole(job, progress))
+        self._open[life] = job, progress
+        return life
+
+    def stop(self) -> None:
+        """Switch off: what is open ends, and what arrives is dropped."""
+        self.on = False
+        for life in list(self._open):
+            life.interrupt(self._off)
+        for edge in self._edges.values():
+            edge.connection.close(self._off)
+
+    def start(self) -> None:
+        """Switch on again."""
+        self.on = True
+        for edge in self._edges.values():
+            edge.connection.connect()
+
+    def end(self, reason: str) -> None:
+        """The run is over: what is open ends with the reason given."""
+        for job, progress in self._open.values():
+            self._account(self._unanswered(job, progress, reason))
+        self._open.clear()
+
+    @property
+    def _off(self) -> str:
+        return f"{self._name} was stopped"
+
+    def _whole(self, job: Job, progress: _Progress) -> Generator[simpy.Event, object, None]:
+        life = self._env.active_process
+        try:
+            row = yield from self._job(job, progress)
+        except simpy.Interrupt as interrupt:
+            row = self._unanswered(job, progress, str(interrupt.cause))
+        except (JobFault, ConnectionLost) as error:
+            row = self._unanswered(job, progress, str(error))
+        assert life is not None
+        if self._open.pop(life, None):
+            self._account(row)
+
+    def _job(self, job: Job, progress: _Progress) -> Generator[simpy.Event, object, LedgerRow]:
+        env, arrival_s = self._env, self._env.now
+        if not self.on:
+            raise JobFault(self._off)
+        yield env.timeout(DISPATCH_S)
+        dispatched_s = env.now
+        progress.dispatch_ms = (dispatched_s - arrival_s) * 1e3
+        decision = progress.decision = yield from self._decide(job, progress)
+        option, decided_s = decision.option, env.now
+        offloaded = option.kind is not Kind.LOCAL
+        stored = self._photographs[job.image, option]
+
+        yield env.timeout(TURN_S)
+        expected, real = self._pace.expected(option), self._pace.real(option)
+        started_s = env.now
+        if expected.head_s + expected.encode_s > 0:  # raw: nothing to compute
+            started_s = yield from self.executor.hold(expected.head_s + expected.encode_s, real.head_s + real.encode_s)
+        encoded_s = env.now
+        stages_s = {
+            "wait": dispatched_s - arrival_s + started_s - decided_s,
+            "decide": decided_s - dispatched_s,
+            "head": real.head_s,
+            "encode": encoded_s - started_s - real.head_s,
+        }
+        if not offloaded:
+            return self._answered(job, progress, decision, stages_s, stored.predicted)
+
+        reply, sent_s = yield from self._offload(job, decision, stored.payload_bytes, progress, arrival_s)
+        if reply.error is not None or reply.predicted is None:
+            raise JobFault(f"{decision.edge}: {reply.error}")
+        stages_s["wait"] += sent_s - encoded_s
+        stages_s |= {
+            "uplink": reply.received_s - sent_s,
+            "edge_wait": reply.started_s - reply.received_s,
+            "decode": reply.decoded_s - reply.started_s,
+            "tail": reply.done_s - reply.decoded_s,
+            "downlink": env.now - reply.done_s,
+        }
+        return self._answered(job, progress, decision, stages_s, reply.predicted)
+
+    def _decide(self, job: Job, progress: _Progress) -> Generator[simpy.Event, object, Decision]:
+        if self._assigned is not None:
+            progress.decided_by, decision = yield from self._assigned.decision()
+            if decision is not None:
+                return decision
+        try:
+            decided = self._policy.decide(self._observation(job))
+        except Exception as error:  # a user's policy may raise anything; its job fails
+            raise JobFault(str(error) or type(error).__name__) from error
+        yield self._env.timeout(DECIDE_S)
+        return decided
+
+    def _offload(
+        self, job: Job, decision: Decision, payload_bytes: int, progress: _Progress, arrival_s: float
+    ) -> Generator[simpy.Event, object, tuple[Reply, float]]:
+        """Send the payload until it is answered; the edge knows by its id a job that it has already."""
+        if decision.edge not in self._edges:
+            raise ConnectionLost(f"{decision.edge}: there is no way there from {job.device}")
+        connection = self._edges[decision.edge].connection
+        give_up_s = arrival_s + 2 * job.deadline_s  # then nobody waits for it any more
+        while True:
+            try:
+                yield from connection.ready(give_up_s)
+                sent_s = self._env.now
+                request = Request(job.job_id, progress.attempts + 1, job.image, decision.option)
+                progress.attempts += 1
+                progress.payload_bytes = payload_bytes
+                progress.wire_bytes += connection.send(request, payload_bytes)
+                reply = yield from connection.answer(job.job_id)
+                return reply, sent_s
+            except ConnectionLost as error:
+                if progress.attempts == MAX_ATTEMPTS or self._env.now >= give_up_s:
+                    raise ConnectionLost(f"{decision.edge}: {error}") from error
+
+    def _observation(self, job: Job) -> Observation:
+        link, busy_until, now_s = self._board.link, self._board.busy_until, self._env.now
+        edges = {
+            name: EdgeView(
+                up=paths.view([link(hop) for hop in edge.way]),
+                down=paths.view([link(hop) for hop in edge.back]),
+                backlog_s=max(0.0, busy_until(name) - now_s),
+                flops_per_s=edge.flops_per_s,
+                unsent_bytes=edge.connection.unsent_bytes,
+            )
+            for name, edge in self._edges.items()
+            if edge.connection.connected
+        }
+        return Observation(job, now_s, self.executor.backlog_s, self._pace.flops_per_s, edges, self._profile)
+
+    def _answered(
+        self, job: Job, progress: _Progress, decision: Decision, stages_s: dict[str, float], predicted: int
+    ) -> LedgerRow:
+        return ledger.answered(
+            job,
+            self._policy_name,
+            decision,
+            {stage: stages_s.get(stage, 0.0) * 1e3 for stage in ledger.STAGES},
+            dispatch_ms=progress.dispatch_ms or 0.0,
+            payload_bytes=progress.payload_bytes,
+            wire_bytes=progress.wire_bytes,
+            label=self._labels[job.image],
+            predicted=predicted,
+            attempts=max(1, progress.attempts),
+            decided_by=progress.decided_by,
+        )
+
+    def _unanswered(self, job: Job, progress: _Progress, reason: str) -> LedgerRow:
+        computed_here = progress.decision is not None and progress.decision.option.kind is Kind.LOCAL
+        return ledger.unanswered(
+            job,
+            self._policy_name,
+            progress.decision,
+            Outcome.FAILED if progress.attempts or computed_here else Outcome.DROPPED,
+            reason,
+            dispatch_ms=progress.dispatch_ms,
+            payload_bytes=progress.payload_bytes,
+            wire_bytes=progress.wire_bytes,
+            label=self._labels[job.image],
+            attempts=progress.attempts,
+            decided_by=progress.decided_by,
+        )

@@ -1,0 +1,78 @@
+"""What a node's parts of an inference take, and what becomes of each photograph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from testbed.documents.resolved import Compute
+from testbed.jobs.decision import Option
+from testbed.jobs.profile import Profile, ProfileRow
+from testbed.runtime.payload_store import PayloadStore
+
+
+class Sized(msgspec.Struct, frozen=True):
+    """What one photograph becomes under one option."""
+
+    payload_bytes: int
+    predicted: int
+
+
+Photographs = Mapping[tuple[int, Option], Sized]
+
+
+class Parts(NamedTuple):
+    """Seconds that the parts of an inference take on one node."""
+
+    head_s: float
+    encode_s: float
+    decode_s: float
+    tail_s: float
+
+
+def photographs(store: Path, indices: frozenset[int], profile: Profile) -> Photographs:
+    """What the prepared payloads of a run's photographs amount to."""
+    stored = PayloadStore.read(store, indices)
+    keys = ((image, row.option) for image in indices for row in profile.rows)
+    return {key: Sized(len(stored[key].payload), stored[key].predicted) for key in keys if key in stored}
+
+
+class Pace:
+    """How long a node computes: FLOPs over its pace, and a little more for each part; where live, the profile's seconds."""
+
+    def __init__(self, compute: Compute, profile: Profile, outlasts_s: float) -> None:
+        self.flops_per_s = compute.flops_per_s or profile.reference_flops_per_s
+        live = compute.flops_per_s is None
+        self._expected = {row.option: _seconds(row) if live else _paced(row, self.flops_per_s) for row in profile.rows}
+        self._real = (
+            self._expected
+            if live
+            else {
+                option: Parts(*(part_s + outlasts_s if part_s > 0 else 0.0 for part_s in parts))
+                for option, parts in self._expected.items()
+            }
+        )
+
+    def expected(self, option: Option) -> Parts:
+        """What the parts should take."""
+        return self._expected[option]
+
+    def real(self, option: Option) -> Parts:
+        """What they take."""
+        return self._real[option]
+
+
+def _seconds(row: ProfileRow) -> Parts:
+    return Parts(row.head_s, row.encode_s, row.decode_s, row.tail_s)
+
+
+def _paced(row: ProfileRow, flops_per_s: float) -> Parts:
+    return Parts(
+        row.head_flops / flops_per_s,
+        row.encode_flops / flops_per_s,
+        row.decode_flops / flops_per_s,
+        row.tail_flops / flops_per_s,
+    )
