@@ -18,24 +18,20 @@ from testbed.workload.run import Certificate
 from testbed.workload.series import run_series
 
 
-def in_turn(
-    running: Running,
-    seed: int,
-    inputs: Callable[[Workload], Inputs],
-    output: Path,
-    tell: Tell,
-    watch: Callable[[Standing], None],
-) -> Callable[[Workload], list[StoredRun]]:
-    """What runs a workload under each of its policies: the first with the links as measured when the testbed came up,
-    each further one with them as measured after the last; anew where that one is INVALID."""
+class Turns:
+    """Runs workloads, the first with the links as measured when the testbed came up, each further one with them as
+    measured after the last; anew where that one is INVALID."""
 
-    def run_all(workload: Workload) -> list[StoredRun]:
-        nonlocal running
-        runs = run_series(running, workload, seed, inputs(workload), output, tell, watch)
-        running = msgspec.structs.replace(running, certificate=_after(runs[-1]))
+    def __init__(self, running: Running, tell: Tell) -> None:
+        self._running, self._tell = running, tell
+
+    def run(
+        self, workload: Workload, seed: int, inputs: Inputs, output: Path, watch: Callable[[Standing], None]
+    ) -> list[StoredRun]:
+        """As `run_series` does."""
+        runs = run_series(self._running, workload, seed, inputs, output, self._tell, watch)
+        self._running = msgspec.structs.replace(self._running, certificate=_after(runs[-1]))
         return runs
-
-    return run_all
 
 
 def _after(run: StoredRun) -> list[CertificateEntry]:
