@@ -41,7 +41,7 @@ def photographs(store: Path, indices: frozenset[int], profile: Profile) -> Photo
 
 
 class Pace:
-    """How long a node computes: FLOPs over its pace, and a little more for each part; where live, the profile's seconds."""
+    """How long a node computes: FLOPs over its pace, and a little more a part; where live, the profile's seconds."""
 
     def __init__(self, compute: Compute, profile: Profile, outlasts_s: float) -> None:
         self.flops_per_s = compute.flops_per_s or profile.reference_flops_per_s
