@@ -19,11 +19,13 @@ def certify(
 
     from testbed.cli.links import print_certificate, print_misses
     from testbed.cli.progress import Steps
+    from testbed.cluster.ray_head import listen_for
     from testbed.network.certify import misses
     from testbed.network.ownership import Ownership, require_root
-    from testbed.runtime.lifecycle import attached, store_certificate
+    from testbed.runtime.lifecycle import attached, store_certificate, topology_up
 
     require_root()
+    listen_for(topology_up(testbed or name))
     with attached(testbed or name) as running:
         certificate = running.assembly.certify(Steps(), thorough=True)
         store_certificate(Ownership.open(running.topology.name), certificate)

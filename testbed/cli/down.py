@@ -15,6 +15,7 @@ def down(
     everything: Annotated[bool, typer.Option("--all", help="Every testbed on this machine.")] = False,
 ) -> None:
     """Take a testbed down: end its processes, remove what it made, touch nothing else."""
+    from testbed.cluster.undo import take_down
     from testbed.network.ownership import Ownership, names_up, require_root, resolve_name
 
     require_root()
@@ -25,15 +26,17 @@ def down(
     failed = False
     for one in up if everything else [resolve_name(testbed or name)]:
         print(f"taking {one} down ...", flush=True)
-        report = Ownership.open(one).undo()
-        made = {
-            "processes": report.processes,
-            "namespaces": len(report.namespaces),
-            "interfaces": len(report.interfaces),
-            "files": len(report.files),
-        }
-        print(f"{one} is down: " + ", ".join(f"{count} {what}" for what, count in made.items()))
-        for failure in report.failures:
+        reports = take_down(Ownership.open(one))
+        for machine, report in reports.items():
+            made = {
+                "processes": report.processes,
+                "namespaces": len(report.namespaces),
+                "interfaces": len(report.interfaces),
+                "files": len(report.files),
+            }
+            where = f" on {machine}" if len(reports) > 1 else ""
+            print(f"{one} is down{where}: " + ", ".join(f"{count} {what}" for what, count in made.items()))
+        for failure in (failure for report in reports.values() for failure in report.failures):
             failed = True
             print(f"not undone: {failure}; call testbed down {one} again")
     raise typer.Exit(1 if failed else 0)

@@ -18,6 +18,7 @@ def exec_(
     import sys
 
     from testbed.cli.errors import WrongInputError
+    from testbed.cluster.elsewhere import run_on
     from testbed.network.inside import become
     from testbed.network.ownership import Ownership, require_root, resolve_name
     from testbed.network.state import read_state
@@ -25,8 +26,10 @@ def exec_(
     require_root()
     ownership = Ownership.open(resolve_name(name))
     state = read_state(ownership)
-    if node not in state.nodes:
-        raise WrongInputError(f"there is no node {node!r}: the nodes are {', '.join(state.nodes)}")
+    if node not in state.part.placement:
+        raise WrongInputError(f"there is no node {node!r}: the nodes are {', '.join(state.part.placement)}")
+    if not state.part.here(node):
+        raise typer.Exit(run_on(state.part.placement[node], state, node, command))
     try:
         become(ownership, state, node, command)
     except OSError as error:

@@ -26,10 +26,12 @@ def link(
     if direction not in ("both", "up", "down"):
         raise WrongInputError(f"--direction: {direction!r} is not one of both, up, down")
 
+    from testbed.cluster.ray_head import listen_for
     from testbed.network.ownership import require_root
-    from testbed.runtime.lifecycle import attached
+    from testbed.runtime.lifecycle import attached, topology_up
 
     require_root()
+    listen_for(topology_up(name))
     with attached(name) as running:
         pairs = {(one.a, one.b) for one in running.topology.links}
         if (a, b) not in pairs and (b, a) not in pairs:

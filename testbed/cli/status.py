@@ -17,19 +17,23 @@ def status(
     """Show what is up: nodes, links as they are set, processes, and what the links have carried."""
     import msgspec
 
-    from testbed.network.ownership import names_up, require_root, resolve_name
-    from testbed.network.survey import survey
+    from testbed.cluster.surveys import survey_all
+    from testbed.network.ownership import LOCAL, names_up, require_root, resolve_name
 
     require_root()
     asked = testbed or name
-    found = [survey(one) for one in ([resolve_name(asked)] if asked else names_up())]
+    found = [there for one in ([resolve_name(asked)] if asked else names_up()) for there in survey_all(one)]
     if json:
         print(msgspec.json.encode({"testbeds": found}).decode())
         return
     if not found:
         print("no testbed is up")
     for one in found:
-        print(f"{one.name}: {one.condition}" + (f", links shaped by {one.shaping}" if one.shaping else ""))
+        where = "" if one.machine == LOCAL else f" on {one.machine}"
+        print(f"{one.name}{where}: {one.condition}" + (f", links shaped by {one.shaping}" if one.shaping else ""))
+        if one.problem:
+            print(f"  {one.problem}")
+            continue
         for node in one.nodes:
             addresses = " ".join(f"{interface}={address}" for interface, address in node.addresses.items())
             print(f"  {node.kind:13}{node.name:13}{'up' if node.alive else 'GONE':5}{addresses}")

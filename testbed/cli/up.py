@@ -20,11 +20,13 @@ def up(
 
     from testbed.cli.links import print_certificate
     from testbed.cli.progress import Steps
+    from testbed.cluster.ray_head import listen_for
     from testbed.network.ownership import require_root
     from testbed.network.probe import choose_shaping
     from testbed.runtime.lifecycle import brought_up
 
     require_root()
+    listen_for(plan)
     chosen = choose_shaping(shaping)
     with brought_up(plan, chosen, keep=True, tell=Steps()) as running:
         print_certificate(running.certificate)

@@ -13,8 +13,10 @@ from typing import Any
 
 import msgspec
 
+from testbed.cluster.placement import here
 from testbed.cluster.ports import Ports
 from testbed.cluster.ray_node import BIND, LOOPBACK, RayError, bound_to, environment, start_node, write_token
+from testbed.documents.resolved import ResolvedTopology
 from testbed.network.ownership import Ownership
 from testbed.network.processes import Process, is_alive, process
 
@@ -109,12 +111,17 @@ def connected(head: RayHead) -> Iterator[Any]:
         watch.over.set()
 
 
-def listen_at(address: str) -> None:
-    """Let this command's own part of Ray listen at one address only, beginning it anew where it began without.
+def listen_for(topology: ResolvedTopology) -> None:
+    """Let this command's own part of Ray listen at this machine's address among several, and nowhere else.
 
-    A program can only be told when it begins. Call it before anything has been done.
+    A program can only be told so when it begins: the command begins anew. Call it before anything has been done.
+
+    Raises:
+        RefusedError: this machine is none of the topology's.
     """
-    if os.environ.get(BIND) != address:
+    addresses = {machine.name: machine.address for machine in topology.machines}
+    address = addresses.get(here(topology))
+    if address and os.environ.get(BIND) != address:
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **bound_to(address)})
 
 

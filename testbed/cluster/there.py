@@ -17,6 +17,11 @@ from testbed.network.errors import NetworkError
 
 VERBS = {
     "facts": "testbed.cluster.facts:facts",
+    "require": "testbed.cluster.raylet:required",
+    "raylet": "testbed.cluster.raylet:begin",
+    "survey": "testbed.cluster.surveys:survey_here",
+    "undo": "testbed.cluster.undo:undo_here",
+    "software": "testbed.cluster.facts:installed",
 }
 """The functions behind the verbs; each takes one argument, of the type that it is annotated with."""
 

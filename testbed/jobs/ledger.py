@@ -62,6 +62,9 @@ class LedgerRow(msgspec.Struct, frozen=True):
     error: str | None
     decided_by: DecidedBy | None = None  # where the policy decides slots; None also where it was not decided
     job_class: str | None = None  # None: of no class
+    clock_error_ms: float | None = (
+        None  # how wrong uplink and downlink may be, not their sum; None: one machine's clock
+    )
 
 
 def late_stage(stages_ms: dict[str, float], deadline_ms: float) -> str | None:
@@ -87,6 +90,7 @@ def answered(
     predicted: int,
     attempts: int,
     decided_by: DecidedBy | None = None,
+    clock_error_ms: float | None = None,
 ) -> LedgerRow:
     """The row of a job that was answered; `completion_ms` is the sum of its stages."""
     completion_ms = sum(stages_ms[stage] for stage in STAGES)
@@ -108,6 +112,7 @@ def answered(
         attempts=attempts,
         error=None,
         decided_by=decided_by,
+        clock_error_ms=clock_error_ms,
     )
 
 

@@ -115,6 +115,11 @@ class Ownership:
         os.pwrite(lock, f"{os.getpid()} {me.start if me else 0} {' '.join(sys.argv)[:120]}".encode(), 0)
         self._lock = lock
 
+    def hold(self) -> None:
+        """Takes the lock, unless this object holds it, or the testbed has gone; raises as `acquire` does."""
+        if self._lock is None and self.folder.is_dir():
+            self.acquire()
+
     def release(self) -> None:
         """Gives the lock back, if this object holds it."""
         if self._lock is not None:
@@ -227,8 +232,7 @@ class Ownership:
         Raises:
             BusyError: another command holds the lock.
         """
-        if self._lock is None and self.folder.is_dir():
-            self.acquire()
+        self.hold()
         report = undo(self.entries, self.folder, elsewhere)
         for child in self._children:
             child.poll()

@@ -10,7 +10,7 @@ from testbed.documents.resolved import LinkParameters
 from testbed.network.build import DIRECTIONS, EmulatedNetwork
 from testbed.network.errors import NetworkError, NotUpError
 from testbed.network.links import Counters
-from testbed.network.ownership import Ownership
+from testbed.network.ownership import LOCAL, Ownership
 from testbed.network.state import read_state
 
 
@@ -41,7 +41,8 @@ class ProcessFound(msgspec.Struct, frozen=True):
 
 
 class Survey(msgspec.Struct, frozen=True):
-    """A testbed: up, incomplete (being built, or broken off), or damaged; in the last two only what could be found."""
+    """A testbed on one machine: up, incomplete (being built, or broken off), or damaged; in the last two only what
+    could be found. Of another machine also: gone, as it has no part of it any more, or unreachable."""
 
     name: str
     condition: str
@@ -49,6 +50,8 @@ class Survey(msgspec.Struct, frozen=True):
     nodes: list[NodeFound]
     links: list[LinkFound]
     processes: list[ProcessFound]
+    machine: str = LOCAL
+    problem: str | None = None  # why it is unreachable
 
 
 def survey(name: str) -> Survey:
@@ -62,7 +65,7 @@ def survey(name: str) -> Survey:
     try:
         state = read_state(ownership)
     except NotUpError:
-        return Survey(name, "incomplete", None, [], [], processes)
+        return Survey(name, "incomplete", None, [], [], processes, ownership.machine)
     nodes = [NodeFound(key, node.kind, node.alive, node.pid, node.addresses) for key, node in state.nodes.items()]
     links: list[LinkFound] = []
     condition = "up" if all(node.alive for node in nodes) else "damaged"
@@ -78,7 +81,7 @@ def survey(name: str) -> Survey:
             network.stop()
         except NetworkError:
             condition = "damaged"
-    return Survey(name, condition, state.shaping.value, nodes, links, processes)
+    return Survey(name, condition, state.shaping.value, nodes, links, processes, ownership.machine)
 
 
 def _command(pid: int) -> str:

@@ -52,6 +52,7 @@ JOBS = pa.schema(
         ("error", _TEXT),
         ("decided_by", _TEXT),
         ("job_class", _TEXT),
+        ("clock_error_ms", _REAL),
     ]
 )
 """The columns of `jobs.parquet`. Null is what did not happen."""

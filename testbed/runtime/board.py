@@ -2,7 +2,8 @@
 
 Policies read it for nothing, where asking an actor would take a millisecond a decision. Each number is one aligned
 64-bit word with one writer: the network actor for links, each edge and device for its own backlog, each device for what
-it has not got rid of. What was decided has its own protocol (`slot_board`).
+it has not got rid of. Among several machines each has a board of its own, whose words of the others' writers the
+network actor writes (`mirror`). What was decided has its own protocol (`slot_board`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 import mmap
 import os
 import struct
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from testbed.documents.resolved import LinkParameters, ResolvedLink, ResolvedTopology
@@ -31,6 +33,9 @@ class Board:
         self._busy = {name: links + index for index, name in enumerate((*edges, *devices))}
         unsent = ((device, edge) for device in devices for edge in edges)
         self._unsent = {pair: links + len(self._busy) + index for index, pair in enumerate(unsent)}
+        self.instants = range(links, links + len(self._busy))
+        """The words that are instants of this machine's monotonic clock."""
+        self._senders = [node for link in topology.links for node in (link.a, link.b)]
         self._index = {(link.a, link.b): index for index, link in enumerate(topology.links)}
         self._air_bps = [_air_bps(topology, link) for link in topology.links]
         words = (links + len(self._busy) + len(self._unsent)) * _WORD.size
@@ -79,6 +84,23 @@ class Board:
         """What a device last told of its connection to an edge: bytes not acknowledged; None: not connected."""
         unsent_bytes = self._get(self._unsent[device, edge])
         return None if unsent_bytes < 0 else int(unsent_bytes)
+
+    def written_by(self, nodes: Collection[str]) -> list[int]:
+        """The words that are written on the machine of these nodes: their backlogs, what they have not got rid of, and
+        the directions of links that begin at them."""
+        directions = [number for number, sender in enumerate(self._senders) if sender in nodes]
+        links = [number * _LINK_WORDS + offset for number in directions for offset in range(_LINK_WORDS)]
+        busy = [word for node, word in self._busy.items() if node in nodes]
+        return [*links, *busy, *(word for (device, _), word in self._unsent.items() if device in nodes)]
+
+    def read(self, words: Sequence[int]) -> list[float]:
+        """Some words' values."""
+        return [self._get(word) for word in words]
+
+    def write(self, words: Sequence[int], values: Sequence[float]) -> None:
+        """Put some words: those of another machine's writers."""
+        for word, value in zip(words, values, strict=True):
+            self._put(word, value)
 
     def _put(self, word: int, value: float) -> None:
         _WORD.pack_into(self._map, word * _WORD.size, value)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -22,13 +24,14 @@ from testbed.runtime.user_modules import make_importable
 class DeciderActor:
     """A policy that decides once a slot for all devices, in a thread of its own: it may take as long as it will."""
 
-    def __init__(self, topology: bytes, board: str, spec: bytes) -> None:
-        """Makes the policy.
+    def __init__(self, topology: bytes, board: str, spec: bytes, others: Sequence[Any] = ()) -> None:
+        """Makes the policy. `others` are the networks' actors of the other machines, whose boards are told too.
 
         Raises:
             PolicyError: it cannot be made.
         """
         resolved = msgspec.msgpack.decode(topology, type=ResolvedTopology)
+        self._others = others
         self._board = Board(Path(board), resolved)
         self._board.slots.clear()
         run = RunSpec.decode(spec)
@@ -72,4 +75,9 @@ class DeciderActor:
         return self.collect()
 
     def _post(self, slot: int, assignments: dict[str, Assignment]) -> None:
-        self._board.slots.post(slot, self._outlook.postings(assignments))
+        postings = self._outlook.postings(assignments)
+        self._board.slots.post(slot, postings)
+        if self._others:
+            packed = msgspec.msgpack.encode(postings)
+            for other in self._others:
+                other.post.remote(slot, packed)

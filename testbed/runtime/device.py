@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from testbed.cluster.clocks import Offset
 from testbed.jobs import ledger
 from testbed.jobs.decision import Decision, Kind
 from testbed.jobs.job import Job
@@ -24,6 +25,7 @@ from testbed.runtime.compute import NodeCompute
 from testbed.runtime.connection import Answer, ConnectionLostError, EdgeConnection
 from testbed.runtime.decider import Assigned
 from testbed.runtime.executor import Executor
+from testbed.runtime.times import one_way_s
 from testbed.runtime.wire import Request, frame
 
 MAX_ATTEMPTS = 3
@@ -54,6 +56,7 @@ class EdgeLink(msgspec.Struct, frozen=True):
     connection: EdgeConnection
     way: tuple[paths.Hop, ...]
     flops_per_s: float
+    clock: Callable[[], Offset | None] = lambda: None  # of its machine, as seen from here; None: it is this one
 
 
 class _Progress(msgspec.Struct):
@@ -101,6 +104,7 @@ class Device:
         self._executor = Executor(lambda instant_s: board.set_busy_until(name, instant_s))
         self._on = True
         self._open_jobs: dict[asyncio.Task[LedgerRow], _Progress] = {}
+        self._abandoned: asyncio.Future[str] | None = None  # while it runs: resolved, it ends for that reason
 
     async def open(self) -> None:
         """Connect to every edge in reach and open TCP's windows.
@@ -130,6 +134,7 @@ class Device:
         what arrives is dropped.
         """
         ending = asyncio.get_running_loop().create_future()
+        self._abandoned = asyncio.get_running_loop().create_future()
         if chained_s is None:
             tasks = [asyncio.create_task(self._whole(job, start_s, ending)) for job in jobs]
         else:
@@ -140,13 +145,16 @@ class Device:
             power.follow(self._alarm, start_s, power_events, self._switch_off, self._switch_on)
         )
         try:
-            await asyncio.wait((everything, clock), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((everything, clock, self._abandoned), return_when=asyncio.FIRST_COMPLETED)
+            if self._abandoned.done():
+                end_reason = self._abandoned.result()
         except asyncio.CancelledError:
             end_reason = "the run was interrupted"
             raise
         finally:
             clock.cancel()
             switch.cancel()
+            self._abandoned.cancel()
             ending.set_result(end_reason)
             await asyncio.gather(*tasks)
 
@@ -155,6 +163,15 @@ class Device:
         for name, edge in self._edges.items():
             unsent_bytes = edge.connection.unsent_bytes if edge.connection.connected else None
             self._board.set_unsent(self._name, name, unsent_bytes)
+
+    def abandon(self, reason: str) -> None:
+        """End a run that is going on: what is open, or would have arrived, ends with the reason given."""
+        if self._abandoned and not self._abandoned.done():
+            self._abandoned.set_result(reason)
+
+    async def give_up(self, edges: Sequence[str], reason: str) -> None:
+        """Have no more to do with some edges: what waits for them ends with the reason given."""
+        await asyncio.gather(*(edge.connection.close(reason) for name, edge in self._edges.items() if name in edges))
 
     async def _switch_off(self) -> None:
         self._on = False
@@ -242,14 +259,19 @@ class Device:
         if reply.error is not None or reply.predicted is None:
             raise EdgeFaultError(f"{decision.edge}: {reply.error}")
         stages_s["wait"] += answer.sent_s - encoded_s
+        clock = self._edges[decision.edge].clock() if decision.edge else None
+        uplink_s, downlink_s = one_way_s(
+            answer.sent_s, reply.received_s, reply.done_s, answer.answered_s, clock.offset_s if clock else 0.0
+        )
         stages_s |= {
-            "uplink": reply.received_s - answer.sent_s,
+            "uplink": uplink_s,
             "edge_wait": reply.started_s - reply.received_s,
             "decode": reply.decoded_s - reply.started_s,
             "tail": reply.done_s - reply.decoded_s,
-            "downlink": answer.answered_s - reply.done_s,
+            "downlink": downlink_s,
         }
-        return self._answered(job, progress, decision, stages_s, reply.predicted)
+        error_ms = clock.error_s * 1e3 if clock else None
+        return self._answered(job, progress, decision, stages_s, reply.predicted, error_ms)
 
     async def _decide(self, job: Job, start_s: float, progress: _Progress) -> Decision:
         if self._assigned is not None:
@@ -301,6 +323,7 @@ class Device:
         decision: Decision,
         stages_s: dict[str, float],
         predicted: int,
+        clock_error_ms: float | None = None,
     ) -> LedgerRow:
         return ledger.answered(
             job,
@@ -314,6 +337,7 @@ class Device:
             predicted=predicted,
             attempts=max(1, progress.attempts),
             decided_by=progress.decided_by,
+            clock_error_ms=clock_error_ms,
         )
 
     def _unanswered(self, job: Job, progress: _Progress, reason: str) -> LedgerRow:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from testbed.cluster.clocks import Offset
 from testbed.documents.resolved import Compute, ResolvedTopology
 from testbed.jobs.job import Job
 from testbed.jobs.ledger import LedgerRow
@@ -50,6 +52,7 @@ class DeviceActor:
         self._rows: list[LedgerRow] = []
         self._running: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[None] | None = None
+        self._clocks: dict[str, Offset] = {}  # of the edges on other machines
 
     async def pid(self) -> int:
         """This process."""
@@ -121,6 +124,19 @@ class DeviceActor:
         self._rows.clear()
         return answer
 
+    async def compare(self, clocks: bytes) -> None:
+        """Take how far the clocks of edges on other machines are ahead of this one's; msgpack, by edge."""
+        self._clocks = msgspec.msgpack.decode(clocks, type=dict[str, Offset])
+
+    async def give_up(self, edges: list[str], reason: str) -> None:
+        """Have no more to do with some edges in this run: what waits for them ends with the reason given."""
+        await asyncio.gather(*(device.give_up(edges, reason) for device in self._devices.values()))
+
+    async def abandon(self, reason: str) -> None:
+        """End the run here: what is open, or would have arrived, ends with the reason given."""
+        for device in self._devices.values():
+            device.abandon(reason)
+
     async def tallies(self) -> bytes:
         """What each device sent to each edge in the last run; msgpack."""
         return msgspec.msgpack.encode(self._tallies)
@@ -154,6 +170,9 @@ class DeviceActor:
             return None
         return Assigned(self._board.slots, device, run.profile, run.slots.slot_s, alarm)
 
+    def _clock(self, edge: str) -> Offset | None:
+        return self._clocks.get(edge)
+
     def _edges(self, device: str, run: RunSpec) -> dict[str, EdgeLink]:
         links = {}
         for edge, resolved in self._topology.edges.items():
@@ -167,7 +186,8 @@ class DeviceActor:
                     self._topology.congestion_control,
                     self._tallies[-1],
                 )
-                links[edge] = EdgeLink(connection, way, _pace(resolved.compute, run.profile))
+                pace = _pace(resolved.compute, run.profile)
+                links[edge] = EdgeLink(connection, way, pace, partial(self._clock, edge))
         return links
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
-import psutil
 
-from testbed.cluster import ray_head
+from testbed.cluster import ray_head, undo
+from testbed.cluster.gathering import gathered
 from testbed.documents.resolved import ResolvedTopology
 from testbed.network.certify import CertificateEntry
 from testbed.network.diagnosis import require
@@ -46,28 +45,28 @@ def brought_up(topology: ResolvedTopology, shaping: Shaping, *, keep: bool, tell
         NetworkError, RayError, AssemblyError: it could not be brought up; nothing is left of it.
     """
     require(topology)
-    ownership = Ownership.create(topology.name)
-    done = False
-    try:
-        tell("starting Ray")
-        head = ray_head.start(ownership)
-        with ray_head.connected(head) as ray:
-            board = _board_path(ownership)
-            ownership.record("file", path=str(board))
-            tell(f"building {len(topology.links)} links ({shaping.value})")
-            assembly = Assembly.bring_up(ray, topology, board, shaping)
-            tell("waiting until it has settled")
-            _settle(ownership)
-            certificate = assembly.certify(tell)
-            store_certificate(ownership, certificate)
-            yield Running(topology, shaping, assembly, certificate)
-            done = True
-    finally:
-        if keep and done:
-            ownership.release()
-        else:
-            tell("taking it down")
-            _complain(ownership.undo(), tell)
+    with gathered(topology, shaping) as gathering:
+        ownership = Ownership.create(topology.name, gathering.machine)
+        done = False
+        try:
+            tell("starting Ray")
+            gathering.record(ownership)
+            head = ray_head.start(ownership, gathering.address, gathering.ports)
+            gathering.join(head)
+            with ray_head.connected(head) as ray:
+                assembly = Assembly.bring_up(ray, topology, shaping, gathering.ports, tell)
+                tell("waiting until it has settled")
+                _settle(assembly)
+                certificate = assembly.certify(tell)
+                store_certificate(ownership, certificate)
+                yield Running(topology, shaping, assembly, certificate)
+                done = True
+        finally:
+            if keep and done:
+                ownership.release()
+            else:
+                tell("taking it down")
+                _complain(undo.take_down(ownership), tell)
 
 
 @contextlib.contextmanager
@@ -82,8 +81,9 @@ def attached(name: str | None) -> Iterator[Running]:
     ownership.acquire()
     try:
         state = read_state(ownership)
-        with ray_head.connected(ray_head.head_of(ownership.folder)) as ray:
-            assembly = Assembly.find(ray, state.topology, _board_path(ownership))
+        head = ray_head.head_of(ownership.folder)
+        with ray_head.connected(head) as ray:
+            assembly = Assembly.find(ray, state.topology, head.ports)
             yield Running(state.topology, state.shaping, assembly, [])
     finally:
         ownership.release()
@@ -98,29 +98,15 @@ def topology_up(name: str | None) -> ResolvedTopology:
     return read_state(Ownership.open(resolve_name(name))).topology
 
 
-def _settle(ownership: Ownership) -> None:
+def _settle(assembly: Assembly) -> None:
     """Wait until what was just started has finished starting: its work would be measured as the links' delay."""
     deadline_s = time.monotonic() + _SETTLE_AT_MOST_S
-    used_s = _cpu_s(ownership)
+    used_s = assembly.cpu_s()
     while time.monotonic() < deadline_s:
         time.sleep(_SETTLE_STEP_S)
-        before_s, used_s = used_s, _cpu_s(ownership)
+        before_s, used_s = used_s, assembly.cpu_s()
         if used_s - before_s < _IDLE * _SETTLE_STEP_S:
             return
-
-
-def _cpu_s(ownership: Ownership) -> float:
-    """CPU seconds that the testbed's processes have used."""
-    total_s = 0.0
-    for process in ownership.processes():
-        with contextlib.suppress(psutil.Error):
-            times = psutil.Process(process.pid).cpu_times()
-            total_s += times.user + times.system
-    return total_s
-
-
-def _board_path(ownership: Ownership) -> Path:
-    return ownership.folder / "board"
 
 
 def store_certificate(ownership: Ownership, before: list[CertificateEntry]) -> None:
@@ -130,6 +116,7 @@ def store_certificate(ownership: Ownership, before: list[CertificateEntry]) -> N
     path.write_bytes(msgspec.json.format(msgspec.json.encode({"before": before})))
 
 
-def _complain(report: UndoReport, tell: Tell) -> None:
-    for failure in report.failures:
-        tell(f"could not be undone: {failure}; try `testbed down` again")
+def _complain(reports: Mapping[str, UndoReport], tell: Tell) -> None:
+    for report in reports.values():
+        for failure in report.failures:
+            tell(f"could not be undone: {failure}; try `testbed down` again")

@@ -12,7 +12,7 @@ import hashlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,9 +85,8 @@ class PayloadStore:
 
 def folder_for(fingerprint: str, images: str) -> Path:
     """Where the payloads of a model, known by its fingerprint, and a set of photographs are kept between runs."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     key = hashlib.sha256(f"{fingerprint} {_identity(images)}".encode()).hexdigest()[:24]
-    return cache / "testbed" / "payloads" / key
+    return _stores() / key
 
 
 def missing(folder: Path, images: Collection[int]) -> list[int]:
@@ -122,6 +121,28 @@ def prepare(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def keep(key: str, parts: Mapping[str, bytes]) -> tuple[str, list[str]]:
+    """Add parts that another machine prepared to the folder of a key here.
+
+    Returns:
+        The folder, and the names of the parts that it now has.
+    """
+    folder = _stores() / key
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in parts.items():
+        unfinished = folder / f".{name}.{os.getpid()}"
+        unfinished.write_bytes(content)
+        unfinished.rename(folder / name)
+    return str(folder), [part.name for part in _parts(folder)]
+
+
+def parts_lacking(folder: Path, held: Collection[str]) -> Iterator[dict[str, bytes]]:
+    """The parts of a folder that another machine does not hold, one at a time, to be kept there."""
+    for part in _parts(folder):
+        if part.name not in held:
+            yield {part.name: part.read_bytes()}
 
 
 def _load(checkpoint: str, runtime: RuntimeName, images: str) -> None:
@@ -161,6 +182,10 @@ def _prepare_part(folder: Path, indices: list[int]) -> None:
     unfinished = folder / f".{digest}.{os.getpid()}"
     pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), unfinished, compression="zstd")
     unfinished.rename(folder / f"{digest}.parquet")
+
+
+def _stores() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "testbed" / "payloads"
 
 
 def _parts(folder: Path) -> list[Path]:
