@@ -25,6 +25,7 @@ def report(
     import msgspec
 
     from testbed.reporting.page import NAME, write_page
+    from testbed.reporting.page_data import Unreadable
     from testbed.reporting.stored_run import NotARun, open_run
     from testbed.reporting.tables import show
     from testbed.reporting.verdict import VALID
@@ -43,8 +44,8 @@ def report(
         page = output or (runs[0] / NAME if len(runs) == 1 else runs[0].resolve().parent / COMPARISON)
         try:
             write_page(stored, page)
-        except OSError as error:
-            typer.echo(f"the page was not written: {error}; --output FILE puts it elsewhere", err=True)
+        except (OSError, Unreadable) as error:
+            typer.echo(f"the page was not written: {error}", err=True)
             raise typer.Exit(1) from error
         typer.echo(f"page: {page}")
     if any(summary.verdict != VALID for summary in summaries):

@@ -32,6 +32,7 @@ from testbed.reporting.page_tables import (
     bought_table,
     bytes_table,
     certificate_table,
+    class_table,
     device_table,
     difference_table,
     event_table,
@@ -71,7 +72,7 @@ def page(runs: Sequence[StoredRun]) -> str:
     """The page of one run, or the comparison of several.
 
     Raises:
-        msgspec.ValidationError, msgspec.DecodeError, OSError: a file of a run is not what a run writes.
+        Unreadable: a file of a run is not what runs write.
     """
     shown = [read(run, label) for run, label in zip(runs, _labels(runs), strict=True)]
     return _alone(shown[0]) if len(shown) == 1 else _compared(shown)
@@ -81,7 +82,8 @@ def write_page(runs: Sequence[StoredRun], path: Path) -> None:
     """Writes the page, in one piece or not at all, as its caller's.
 
     Raises:
-        msgspec.ValidationError, msgspec.DecodeError, OSError: as `page`, or it cannot be written.
+        Unreadable: as `page`.
+        OSError: it cannot be written.
     """
     content = page(runs)
     unfinished = path.with_name(f".{path.name}")
@@ -95,7 +97,7 @@ def draw_own_page(stored: StoredRun) -> str | None:
     try:
         write_page([stored], stored.path / NAME)
     except Exception as error:  # whatever it is, the run is stored
-        return f"no page was drawn of {stored.path}: {type(error).__name__}: {error}"
+        return f"no page was drawn of {stored.path}: {str(error) or type(error).__name__}"
     return None
 
 
@@ -138,7 +140,7 @@ def _compared(runs: Sequence[Shown]) -> str:
 
 def _over_time(runs: Sequence[Shown]) -> Section:
     drawing = success_beside_channel(runs) if any(len(run.jobs) for run in runs) else None
-    return Section("Success beside the channel", drawing, _those(phase_table(runs)))
+    return Section("Success beside the channel", drawing, _those(phase_table(runs), class_table(runs)))
 
 
 def _jobs(runs: Sequence[Shown]) -> list[Section]:
@@ -173,6 +175,10 @@ def _figures(run: Shown) -> list[Figure]:
         figures.append(
             Figure("slots decided within 5 ms", percent(slots.share_on_time), f"{late} at the 99th per cent")
         )
+    if loadgen := one.loadgen:
+        at = f"{milliseconds(loadgen.latency_ms)} at the {100 * loadgen.percentile:g}th per cent"
+        why = "".join(f"; {reason}" for reason in loadgen.reasons)
+        figures.append(Figure(f"LoadGen's {loadgen.scenario}", loadgen.result, f"{at}{why}"))
     return figures
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,6 +17,10 @@ from testbed.network.certify import CertificateEntry
 from testbed.reporting.figures_svg import Truths, Values
 from testbed.reporting.stored_run import StoredRun
 from testbed.reporting.summary import Summary
+
+
+class Unreadable(ValueError):  # noqa: N818  said of a file
+    """A file of a run is not what runs write."""
 
 
 class Proof(msgspec.Struct, frozen=True):
@@ -36,6 +43,12 @@ class Shown(msgspec.Struct, frozen=True):
     topology: ResolvedTopology | None  # None: the manifest has none
     proof: Proof
 
+    @property
+    def links_by(self) -> str:
+        """What the links were: a backend, or the model of a simulation."""
+        shaping = self.manifest.get("shaping")
+        return "" if shaping is None else shaping if shaping == "simulated" else f"emulated by {shaping}"
+
     def seconds(self) -> float:
         """From the run's start to its last arrival at least, and to the end of arrivals where it is known."""
         return max(self.summary.duration_s, float(self.jobs["arrival_s"].max()) if len(self.jobs) else 0.0, 1e-3)
@@ -55,10 +68,17 @@ def read(stored: StoredRun, label: str | None = None) -> Shown:
     """A run, finished or cut short.
 
     Raises:
-        msgspec.ValidationError, msgspec.DecodeError, OSError: a file of it is not what a run writes.
+        Unreadable: a file of it is not what runs write.
     """
-    summary, manifest, certificate = stored.summary, stored.manifest, stored.path / "certificate.json"
-    topology = manifest.get("topology")
+    certificate = stored.path / "certificate.json"
+    with _naming(stored.path / "summary.json"):
+        summary = stored.summary
+    with _naming(stored.path / "manifest.json"):
+        manifest = stored.manifest
+        found = manifest.get("topology")
+        topology = None if found is None else msgspec.convert(found, ResolvedTopology)
+    with _naming(certificate):
+        proof = msgspec.json.decode(certificate.read_bytes(), type=Proof) if certificate.exists() else Proof()
     return Shown(
         label=label or summary.policy,
         folder=stored.path.resolve().name,
@@ -66,6 +86,14 @@ def read(stored: StoredRun, label: str | None = None) -> Shown:
         jobs=stored.jobs(),
         links=stored.links(),
         manifest=manifest,
-        topology=None if topology is None else msgspec.convert(topology, ResolvedTopology),
-        proof=msgspec.json.decode(certificate.read_bytes(), type=Proof) if certificate.exists() else Proof(),
+        topology=topology,
+        proof=proof,
     )
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except msgspec.DecodeError as error:  # of which a wrong type is one
+        raise Unreadable(f"{path}: {error}") from error

@@ -135,6 +135,26 @@ def phase_table(runs: Sequence[Shown]) -> Table | None:
     return _without_run(Table("phases", caption, columns, rows, long=True), runs)
 
 
+def class_table(runs: Sequence[Shown]) -> Table | None:
+    """The classes of jobs, which have deadlines of their own; None where there are none."""
+    rows = [
+        [
+            Cell(run.label),
+            Cell(one.job_class or "(none)"),
+            Cell(f"{one.deadline_ms:g} ms", one.deadline_ms),
+            Cell(f"{one.issued:,}", one.issued),
+            _share(one.success_probability),
+            Cell(interval(one.success_interval)),
+            _share(one.accuracy),
+            *(_ms(figure) for figure in (one.completion_p50_ms, one.completion_p95_ms, one.completion_p99_ms)),
+        ]
+        for run in runs
+        for one in run.summary.classes
+    ]
+    columns = ("run", "class", "deadline", "jobs", "on time", "95 %", "accuracy", "p50", "p95", "p99")
+    return _without_run(Table("classes", "Classes of jobs; times in ms.", columns, rows), runs) if rows else None
+
+
 def device_table(run: Shown) -> Table:
     """Each device's jobs."""
     rows = []

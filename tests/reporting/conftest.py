@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from testbed.jobs.decision import LOCAL, Decision, Kind, OperatingPoint, Option
 from testbed.jobs.job import Job
 from testbed.jobs.ledger import STAGES, LedgerRow, Outcome, answered, unanswered
+from tests.reporting.browser import Browser, browsing
 
 SPLIT = Decision(Option(Kind.SPLIT, "aecnn", OperatingPoint("layer3", 16, 4)), "edge1")
 JPEG = Decision(Option(Kind.FULL, "jpeg"), "edge1")
@@ -93,3 +94,10 @@ def answering() -> Callable[..., LedgerRow]:
 @pytest.fixture
 def not_answering() -> Callable[..., LedgerRow]:
     return no_answer
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One Chromium for all tests."""
+    with browsing(tmp_path_factory.mktemp("chromium")) as found:
+        yield found

@@ -32,10 +32,25 @@ def stored(tmp_path, mixed):
     return make
 
 
-def test_several_runs_are_compared(called, stored):
+def test_several_runs_are_compared(called, stored, tmp_path):
     result = called(stored("local"), stored("greedy"))
     assert result.exit_code == 0
     assert "local" in result.stdout and "greedy" in result.stdout and "p50 / p95 / p99 ms" in result.stdout
+    assert result.stdout.splitlines()[-1] == f"page: {tmp_path / 'comparison.html'}"
+    assert (tmp_path / "comparison.html").read_text().count("VALID") >= 2
+
+
+def test_a_run_has_its_page_in_its_folder_or_where_it_is_told(called, stored, tmp_path):
+    path = stored("local")
+    assert called(path).stdout.splitlines()[-1] == f"page: {path / 'report.html'}"
+    assert called(path, "--output", tmp_path / "elsewhere.html").exit_code == 0
+    assert (tmp_path / "elsewhere.html").read_text() == (path / "report.html").read_text()
+
+
+def test_a_page_that_cannot_be_written_does_not_hide_the_table(called, stored, tmp_path):
+    result = called(stored("local"), "--output", tmp_path / "absent" / "page.html")
+    assert result.exit_code == 1
+    assert "jobs issued" in result.stdout and "the page was not written" in result.stderr
 
 
 def test_json_is_one_value_on_stdout(called, stored):

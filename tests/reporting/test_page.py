@@ -1,0 +1,152 @@
+"""The report page as text: what it says, what it escapes, and what becomes of runs that it cannot show."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from testbed.jobs.ledger import Outcome
+from testbed.reporting.figures_svg import Linear, Logarithmic, tag
+from testbed.reporting.figures_topology import CUT, MISSED, OK, STEADY, VARIED, link_states, topology_drawn
+from testbed.reporting.page import NAME, draw_own_page, page, write_page
+from testbed.reporting.page_data import read
+from testbed.reporting.page_tables import difference_table, misses_table
+from testbed.reporting.stored_run import StoredRun, open_run
+from tests.reporting.page_runs import store, topology
+
+HOSTILE = "<script>alert(1)</script>\"'&"
+
+
+def test_a_page_says_what_the_run_came_to(tmp_path, mixed) -> None:
+    run = store(tmp_path, mixed(60, 1), reasons=("a link went missing",))
+    content = page([run])
+    for words in (
+        "INVALID",
+        "a link went missing",
+        "jobs on time, %",
+        "uplink",
+        "10 Mbit/s",
+        "set dev1-ap1",
+        "no edge",
+    ):
+        assert words in content
+    assert f"{100 * run.summary.success_probability:.1f} %" in content
+    assert "http" not in content.replace("http-equiv", "")  # nothing is fetched, and nothing is linked
+
+
+def test_names_from_files_are_text(tmp_path, mixed) -> None:
+    rows = [msgspec.structs.replace(row, device=HOSTILE, error=HOSTILE, encoding=HOSTILE) for row in mixed(30, 1)]
+    one = store(tmp_path, rows, policy=HOSTILE, reasons=(HOSTILE,))
+    other = store(tmp_path, rows, policy=HOSTILE)
+    for content in (page([one]), page([one, other])):
+        assert content.count("<script>") == content.count("</script>") == 1  # the page's own
+        assert "&lt;script&gt;alert(1)" in content
+
+
+@given(st.text(), st.text())
+def test_elements_escape_what_they_are_given(text: str, attribute: str) -> None:
+    made = str(tag("text", text, class_=attribute))
+    inner = re.fullmatch(r'<text class="([^"<>]*)">([^<>]*)</text>', made, re.DOTALL)
+    assert inner is not None
+
+
+def test_a_run_cut_short_has_a_page(tmp_path, mixed) -> None:
+    run = StoredRun.create(tmp_path, "poor-channel", "greedy")
+    run.append(mixed(20, 1))
+    assert "did not come to its end" in page([open_run(run.path)])
+
+
+def test_a_run_without_jobs_has_a_page(tmp_path) -> None:
+    assert "VALID" in page([store(tmp_path, [])])
+
+
+def test_a_run_of_which_nothing_was_answered_has_a_page(tmp_path, not_answering) -> None:
+    rows = [not_answering(number, Outcome.DROPPED) for number in range(5)]
+    assert "no edge can be reached" in page([store(tmp_path, rows)])
+
+
+def test_what_cannot_be_drawn_is_told_and_leaves_the_run_as_it_was(tmp_path, mixed) -> None:
+    run = store(tmp_path, mixed(20, 1))
+    assert draw_own_page(run) is None and (run.path / NAME).exists()
+    (run.path / NAME).unlink()
+    (run.path / "certificate.json").write_text('{"before": 7}')
+    before = sorted(path.name for path in run.path.iterdir())
+    fault = draw_own_page(run)
+    assert fault is not None and f"{run.path}/certificate.json: Expected `array`" in fault
+    assert sorted(path.name for path in run.path.iterdir()) == before
+
+
+def test_runs_of_one_policy_are_told_apart(tmp_path, mixed) -> None:
+    content = page([store(tmp_path, mixed(20, seed), seed=seed) for seed in (1, 2)])
+    assert "greedy (1)" in content and "greedy (2)" in content
+
+
+def test_the_comparison_tells_where_manifests_differ(tmp_path, mixed) -> None:
+    runs = [read(store(tmp_path, mixed(20, 1), policy, seed=seed)) for policy, seed in (("local", 1), ("greedy", 2))]
+    table = difference_table(runs)
+    assert table is not None
+    assert {row[0].words: [cell.words for cell in row[1:]] for row in table.rows} == {
+        "policy.name": ['"local"', '"greedy"'],
+        "seed": ["1", "2"],
+    }
+
+
+def test_misses_are_counted_by_why(tmp_path, answering, not_answering) -> None:
+    rows = [answering(0), *(answering(number, stage_ms=50.0) for number in (1, 2)), not_answering(3, Outcome.FAILED)]
+    table = misses_table([read(store(tmp_path, rows))])
+    assert table is not None
+    assert [[cell.words for cell in row] for row in table.rows] == [
+        ["late", "in uplink", "2", "50.0 %"],
+        ["failed", "edge1 does not answer", "1", "25.0 %"],
+    ]
+
+
+def test_links_are_drawn_as_certified_and_as_they_were(tmp_path, mixed) -> None:
+    run = read(store(tmp_path, mixed(20, 1), missed="dev3"))
+    assert run.topology is not None
+    states = {a: (state.certified, state.course) for (a, _), state in link_states(run, run.topology).items()}
+    assert states == {"dev1": (OK, VARIED), "dev2": (OK, CUT), "dev3": (MISSED, STEADY), "edge1": (OK, STEADY)}
+    drawn = str(topology_drawn(run, run.topology).svg)
+    assert drawn.count('class="mark link') == 4 and drawn.count('class="mark node"') == 3
+    assert "250 kbit/s to 10 Mbit/s" in drawn
+
+
+def test_many_devices_are_drawn_by_the_state_of_their_links(tmp_path, mixed) -> None:
+    run = read(store(tmp_path, mixed(20, 1), of=topology(devices=200), missed="dev3"))
+    assert run.topology is not None
+    drawn = str(topology_drawn(run, run.topology).svg)
+    assert drawn.count('class="mark node"') == 4  # varied, cut, missed, and all the others
+    assert "dev4 … dev200 (197)" in drawn
+
+
+@given(
+    st.floats(-1e9, 1e9).flatmap(lambda low: st.tuples(st.just(low), st.floats(1e-6, 1e9).map(lambda span: low + span)))
+)
+def test_linear_ticks_are_few_and_lie_on_the_axis(bounds: tuple[float, float]) -> None:
+    low, high = bounds
+    if not high - low > 1e-9 * max(abs(low), abs(high)):
+        return
+    ticks = [value for value, _ in Linear(low, high).ticks()]
+    assert 1 <= len(ticks) <= 8 and ticks == sorted(ticks)
+    assert all(-0.01 <= share <= 1.01 for share in Linear(low, high).share(np.array(ticks)))
+
+
+@given(st.floats(1e-6, 1e9), st.floats(5, 1e6))
+def test_logarithmic_ticks_are_few_and_lie_on_the_axis(low: float, span: float) -> None:
+    ticks = [value for value, _ in Logarithmic(low, low * span).ticks()]
+    assert 1 <= len(ticks) <= 12 and all(low * 0.999 <= value <= low * span * 1.001 for value in ticks)
+    assert all(math.isfinite(value) for value in ticks)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_page_is_written_in_one_piece(tmp_path, mixed, several) -> None:
+    runs = [store(tmp_path, mixed(20, seed)) for seed in (1, 2)][: 1 + several]
+    write_page(runs, tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_text().rstrip().endswith("</html>")
+    assert not list(tmp_path.glob(".page*"))
