@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from testbed.network.record import LinkRows
 from testbed.network.shape import Shaping
 from testbed.network.underlay import Underlay
 from testbed.runtime import payload_store
+from testbed.runtime.board import Board
 from testbed.runtime.decider_actor import DeciderActor
 from testbed.runtime.device_actor import DeviceActor
 from testbed.runtime.edge_actor import EdgeActor
@@ -247,6 +249,15 @@ class Assembly:
         addresses = {one.name: one.address for one in self.topology.machines}
         nodes = {name: [node for node, machine in self._placed.items() if machine == name] for name in self._networks}
         return {name: {"address": addresses[name], "nodes": nodes[name], **one} for name, one in told.items()}
+
+    def backlogs_s(self) -> dict[str, float]:
+        """Seconds of work that each edge holds now, by this machine's board: nobody is asked."""
+        now_s = time.monotonic()
+        return {edge: max(0.0, self._board.busy_until(edge) - now_s) for edge in self.topology.edges}
+
+    @cached_property
+    def _board(self) -> Board:
+        return Board(Path(self._boards[self._here]), self.topology)
 
     def cpu_s(self) -> float:
         """CPU seconds that the testbed's processes have used, on all machines."""

@@ -98,6 +98,7 @@ def run(
                     policy=policy.name,
                     rows=rows,
                     links=links,
+                    backlogs_s=assembly.backlogs_s(),
                 )
             )
     except (KeyboardInterrupt, AssemblyError) as error:
