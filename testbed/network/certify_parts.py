@@ -17,18 +17,21 @@ from testbed.documents.resolved import LinkParameters, ResolvedTopology
 from testbed.network.addressing import addressing
 from testbed.network.build import EmulatedNetwork
 from testbed.network.certify import CertificateEntry, Place, certified, directions
+from testbed.network.errors import NetworkError
 from testbed.network.measures import Times
 from testbed.network.part import Part, group_of
-from testbed.network.prober import probed
+from testbed.network.prober import LateError, probed
 from testbed.network.probing import Probing
 
 
 class Round(msgspec.Struct, frozen=True):
-    """Directions, each by its link and 0 for up or 1 for down, the packets of each, and how long to listen."""
+    """Directions, each by its link and 0 for up or 1 for down, the packets of each, how long to listen, and how long
+    before its beginning the machines are to be told of it."""
 
     ways: tuple[tuple[tuple[str, str], int], ...]
     probings: tuple[Probing, ...]
     listen_s: float
+    lead_s: float
 
 
 class Clock(Protocol):
@@ -45,8 +48,10 @@ class Clock(Protocol):
 
 
 Ask = Callable[[Round], Mapping[str, bytes]]
-"""Has every machine do a round by `probe_part`, all beginning at one instant that is far enough away for all to be
-ready (half a second), each told it on its own clock; what they said, by machine."""
+"""Has every machine do a round by `probe_part`, all beginning at one instant, each told it on its own clock; what they
+said, by machine."""
+
+_LEADS_S = (0.5, 1.5, 4.0, 10.0)  # longer where a machine was not ready in time
 
 
 def certify_parts(
@@ -71,6 +76,9 @@ def certify_parts(
         only: which links, by their places in the topology; None: all at once.
         effort: how many times the usual number of packets.
         thorough: whether to take minutes instead of seconds.
+
+    Raises:
+        NetworkError: a machine did not become ready in time, again and again.
     """
     plan = addressing(topology)
     mtus = part.mtus(topology, plan)
@@ -84,8 +92,14 @@ def certify_parts(
     ]
 
     def probe(some: Sequence[Place], probings: Sequence[Probing], listen_s: float) -> Sequence[Times]:
-        asked = Round(tuple((one.link, one.which) for one in some), tuple(probings), listen_s)
-        return joined(asked, part.placement, clocks, ask(asked))
+        for lead_s in _LEADS_S:
+            asked = Round(tuple((one.link, one.which) for one in some), tuple(probings), listen_s, lead_s)
+            said = ask(asked)
+            concerned = {part.placement[node] for one in some for node in one.link}
+            late = sorted(machine for machine, records in said.items() if machine in concerned and not records)
+            if not late:
+                return joined(asked, part.placement, clocks, said)
+        raise NetworkError(f"the links could not be probed: {', '.join(late)} did not become ready in time")
 
     return certified(places, len(every), topology.tolerance, probe, effort=effort, thorough=thorough)
 
@@ -100,13 +114,17 @@ def probe_part(network: EmulatedNetwork, asked: Round, begin_ns: int) -> bytes:
 
     Returns:
         For each direction that has an end here in turn, and each of its packets, two 64-bit integers: when it was sent
-        and when it was received, in nanoseconds on this machine's monotonic clock; 0 for not, or not here.
+        and when it was received, in nanoseconds on this machine's monotonic clock; 0 for not, or not here. Nothing
+        where this machine was not ready in time.
 
     Raises:
-        NetworkError: the links could not be probed, or the instant is past.
+        NetworkError: the links could not be probed.
     """
     ends = [(network.probe_end(*link, which), network.probe_end(*link, 1 - which)) for link, which in asked.ways]
-    times = probed(network.ownership.popen, ends, asked.probings, asked.listen_s, begin_ns)
+    try:
+        times = probed(network.ownership.popen, ends, asked.probings, asked.listen_s, begin_ns)
+    except LateError:
+        return b""
     here = [
         one for (link, _), one in zip(asked.ways, times, strict=True) if any(network.part.here(node) for node in link)
     ]

@@ -16,8 +16,13 @@ from testbed.network.probing import Probing, Stream
 _FIRST_PORT = 61000
 """Where halves of directions are received, beyond the ports that Linux gives away by itself."""
 _PORTS = 4000
+_LATE = 3  # the prober's exit status
 _LATE_S = 1.0
 """By how much a sender on another machine may put off its packets."""
+
+
+class LateError(NetworkError):
+    """The prober was ready only when it was to have begun."""
 
 
 def probed(
@@ -39,7 +44,8 @@ def probed(
         begin_ns: the beginning, on the monotonic clock; None: at once.
 
     Raises:
-        NetworkError: the links could not be probed, or the beginning is past.
+        LateError: the beginning was past when all was ready.
+        NetworkError: the links could not be probed.
     """
     here = [number for number, (sender, receiver) in enumerate(ends) if sender.pid or receiver.pid]
     lines = [_direction_line(*ends[number], _FIRST_PORT + number % _PORTS, probings[number].packets) for number in here]
@@ -53,6 +59,8 @@ def probed(
     lines.append(f"end {(listen_s + _LATE_S * comes_from_elsewhere) * 1e9:.0f}")
     child = popen([program("prober")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     records, said = child.communicate("\n".join(lines).encode() + b"\n")
+    if child.returncode == _LATE:
+        raise LateError("the links could not be probed: this machine was not ready in time")
     if child.returncode != 0:
         raise NetworkError(
             f"the links could not be probed: {said.decode(errors='replace').strip() or child.returncode}"

@@ -64,7 +64,6 @@ _UNDECIDED = (
 )
 _COLLECTED_WITHIN_S = 2.0  # a machine that cannot be reached holds the others up no longer
 _COMPARE_CLOCKS_S = 5.0  # so often, while a run goes on
-_ROUND_LEAD_S = 0.6  # from telling machines of a round of measuring to its beginning
 Links = dict[tuple[str, str], tuple[LinkParameters, LinkParameters]]
 
 
@@ -225,7 +224,7 @@ class Assembly:
 
     def _ask(self, asked: Round) -> dict[str, bytes]:
         """Have every machine do its part of a round, from one instant on."""
-        begin_s, packed = time.monotonic() + _ROUND_LEAD_S, msgspec.msgpack.encode(asked)
+        begin_s, packed = time.monotonic() + asked.lead_s, msgspec.msgpack.encode(asked)
         waits = {}
         for name, actor in self._networks.items():
             waits[name] = actor.certify_part.remote(packed, round(self._clocks.there(name, begin_s) * 1e9))

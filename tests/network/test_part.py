@@ -166,7 +166,7 @@ def test_events_that_ask_for_more_than_the_real_network_gives_are_named() -> Non
 
 def test_what_the_machines_noted_is_joined_on_one_clock() -> None:
     probing = Probing(Stream(0, 3, 40, 0.0, 0.01), (), 0)
-    asked = Round(((("dev2", "ap1"), 0), (("dev1", "ap1"), 1), (("edge1", "ap1"), 1)), (probing,) * 3, 1.0)
+    asked = Round(((("dev2", "ap1"), 0), (("dev1", "ap1"), 1), (("edge1", "ap1"), 1)), (probing,) * 3, 1.0, 0.5)
     second = 1_000_000_000
 
     def noted(*directions: list[list[int]]) -> bytes:
@@ -196,8 +196,11 @@ def test_a_certificate_over_machines_allows_for_what_their_clocks_may_be_apart()
     links = {(link.a, link.b): (link.up, link.down) for link in TOPOLOGY.links}
     part = some_parts()["lab1"]
 
+    leads: list[float] = []
+
     def ask(asked: Round) -> dict[str, bytes]:
-        """As if clocks were believed to go together, and those of lab2 went ahead by 0.7 ms."""
+        """As if clocks were believed to go together, and those of lab2 went ahead by 0.7 ms; and too late at first."""
+        leads.append(asked.lead_s)
         said = dict.fromkeys(ADDRESSES, b"")
         for (link, which), probing in zip(asked.ways, asked.probings, strict=True):
             times = times_over(links[link][which], probing)
@@ -205,7 +208,7 @@ def test_a_certificate_over_machines_allows_for_what_their_clocks_may_be_apart()
                 times[:, column] += 700_000 * (PLACEMENT[node] == "lab2") * (times[:, column] > 0)
             for machine in {PLACEMENT[node] for node in link}:
                 said[machine] += times.tobytes()
-        return said
+        return said | ({"lab2": b""} if len(leads) == 1 else {})
 
     def entries(error_s: float) -> dict[tuple[str, str], Any]:
         clocks = dict.fromkeys(ADDRESSES, Offset(0.0, error_s))
@@ -213,6 +216,7 @@ def test_a_certificate_over_machines_allows_for_what_their_clocks_may_be_apart()
         return {(entry.link[0], entry.direction): entry for entry in found}
 
     sharp = entries(0.0)
+    assert leads[1] > leads[0]
     assert sharp["dev1", "up"].ok and not sharp["edge1", "up"].ok
     assert "delay is 1.3" in str(sharp["edge1", "up"].reason) and sharp["edge1", "down"].measured.delay_ms.value > 2.6
     blurred = entries(0.0004)

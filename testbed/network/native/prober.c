@@ -12,7 +12,8 @@
  *                       packet numbers; IP bytes; ns from the beginning; ns for each packet; how many are sent in one go;
  *                       ns that a packet may be late before all that follow are put off, for to make up for it would
  *                       overfill the queue
- *   begin TIME                                        CLOCK_MONOTONIC in ns; without it, at once
+ *   begin TIME                                        CLOCK_MONOTONIC in ns; without it, at once; if it is past when all
+ *                                                     is ready, nothing is sent, and the exit status is 3
  *   end TIME                                          ns from the beginning: how long to listen
  *
  * The records are, for each direction and packet in order, two 64-bit integers: when it was sent and when it was received,
@@ -40,6 +41,7 @@
 #include <unistd.h>
 
 enum { HEADERS = 28, LARGEST = 1500, AT_ONCE = 32 };
+enum { LATE = 3 }; /* exit status */
 static const uint32_t MARK = 0x7e57bed1;
 
 struct direction {
@@ -275,10 +277,8 @@ int main(void)
 	mlockall(MCL_CURRENT | MCL_FUTURE);
 	if (!beginning)
 		beginning = now_ns() + 20000000;
-	else if (beginning < now_ns()) {
-		errno = ETIME;
-		die("cannot begin", "when the others do");
-	}
+	else if (beginning < now_ns())
+		return LATE;
 	pthread_t receiver, transmitter;
 	if (pthread_create(&receiver, NULL, receive, NULL) != 0 || pthread_create(&transmitter, NULL, transmit, NULL) != 0)
 		die("cannot start", "threads");
