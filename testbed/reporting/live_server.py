@@ -32,6 +32,7 @@ class LiveServer(http.server.ThreadingHTTPServer):
 
     daemon_threads = True
     block_on_close = False
+    request_queue_size = _MOST_CONNECTIONS
 
     def __init__(self, port: int) -> None:
         """Listens; 0 takes any free port.
