@@ -123,7 +123,7 @@ class Testbed:
     def __init__(self, running: Running, tell: Tell) -> None:
         """Use `up` or `attach`."""
         self.topology: ResolvedTopology = running.topology
-        self._tell, self._turns = tell, Turns(running, tell)
+        self._tell, self._turns = tell, Turns(running)
 
     @classmethod
     @contextlib.contextmanager
@@ -196,7 +196,7 @@ class Testbed:
     def _run(self, workload: Workload, seed: int | None, output: Path, watch: Watch) -> list[StoredRun]:
         drawn_seed = workload.seed if seed is None else seed
         inputs = _inputs(workload, self.topology, drawn_seed, simulated=False)
-        return self._turns.run(workload, drawn_seed, inputs, output, watch)
+        return self._turns.run(workload, drawn_seed, inputs, output, self._tell, watch)
 
 
 def simulate(

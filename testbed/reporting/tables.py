@@ -168,17 +168,15 @@ def show_load(load: Load, file: TextIO | None = None) -> None:
             Text(trial.verdict, style="" if trial.verdict == VALID else "red"),
             "yes" if trial.held else "no",
         )
+    asked = f"a success probability of {100 * load.success:g} %"
     if load.rate_per_s is None:
-        found = f"no rate that was tried holds a success probability of {100 * load.success:g} %"
+        found = f"no rate that was tried holds {asked}"
     else:
-        most = f"not {load.not_held_per_s:g} /s" if load.not_held_per_s else "none higher was tried"
-        found = (
-            f"{load.rate_per_s:g} /s a device ({load.total_per_s:g} /s in all) is the highest rate found that holds a "
-            f"success probability of {100 * load.success:g} %; {most}"
-        )
+        most = f"not held at {load.not_held_per_s:g} /s" if load.not_held_per_s else "no higher rate was tried"
+        found = f"{load.rate_per_s:g} /s a device, {load.total_per_s:g} /s in all, hold {asked}; {most}"
     console = Console(file=file)
     console.width = max(WIDTH, console.width)
-    console.print(_heading(f"{load.policy}: maximum load"), table, Text(found))
+    console.print(_heading(f"{load.policy}: maximum load"), table, Text(found + "\n"))
 
 
 def class_table(summaries: Sequence[Summary]) -> Table:

@@ -17,19 +17,28 @@ from testbed.workload.inputs import Inputs
 from testbed.workload.run import Certificate
 from testbed.workload.series import run_series
 
+Series = Callable[[Workload, int, Inputs, Path, Tell, Callable[[Standing], None]], list[StoredRun]]
+"""What runs a workload under each of its policies, on a testbed or on a model of one."""
+
 
 class Turns:
     """Runs workloads, the first with the links as measured when the testbed came up, each further one with them as
     measured after the last; anew where that one is INVALID."""
 
-    def __init__(self, running: Running, tell: Tell) -> None:
-        self._running, self._tell = running, tell
+    def __init__(self, running: Running) -> None:
+        self._running = running
 
     def run(
-        self, workload: Workload, seed: int, inputs: Inputs, output: Path, watch: Callable[[Standing], None]
+        self,
+        workload: Workload,
+        seed: int,
+        inputs: Inputs,
+        output: Path,
+        tell: Tell,
+        watch: Callable[[Standing], None],
     ) -> list[StoredRun]:
         """As `run_series` does."""
-        runs = run_series(self._running, workload, seed, inputs, output, self._tell, watch)
+        runs = run_series(self._running, workload, seed, inputs, output, tell, watch)
         self._running = msgspec.structs.replace(self._running, certificate=_after(runs[-1]))
         return runs
 
