@@ -59,11 +59,12 @@ class Playing:
         """
         found = network.links()
         events = tuple(events)
-        self._board, self._start_ns, self._edges = board, start_ns, edges
+        self._board, self._start_ns, self._edges, self._sends = board, start_ns, edges, network.sends
         self._rows, self._lock = LinkRows(), threading.Lock()
         for link, both in found.items():
             for direction, parameters in enumerate(both):
-                self._rows.add(0.0, 0.0, link, direction, parameters)
+                if network.sends(link, direction):  # of several machines, one plays each direction
+                    self._rows.add(0.0, 0.0, link, direction, parameters)
         self._log = EventLog(events, found)
         self._stopping = threading.Event()
         kills = sorted((event for event in events if isinstance(event, KillEvent)), key=lambda event: event.at_s)
@@ -89,6 +90,8 @@ class Playing:
     def _told(self, changes: list[AppliedChange]) -> None:
         with self._lock:
             for (at_ns, link, direction, parameters, whole), applied_ns in changes:
+                if not self._sends(link, direction):
+                    continue
                 asked_ns, t_s = at_ns - self._start_ns, (applied_ns - self._start_ns) / 1e9
                 self._rows.add(asked_ns / 1e9, t_s, link, direction, parameters)
                 self._board.set_link(link, direction, whole or parameters)

@@ -62,11 +62,14 @@ def run(
     """Run a workload under one policy and store it.
 
     An interruption (KeyboardInterrupt) or the death of a process ends the run early: it is stored with all its jobs
-    accounted for and INVALID, and the error is raised again.
+    accounted for and INVALID, and the error is raised again. Without one of several machines it goes on to its end, and
+    that error is raised then.
 
     Returns:
         The links as measured after the run.
     """
+    if machines := assembly.facts():
+        manifest = {**manifest, "machines": machines}
     stored.write_manifest(manifest)
     book = _Book(inputs, policy.name, stored)
     meter, cpu_busy = CpuMeter(), list[float]()
@@ -85,6 +88,8 @@ def run(
             cpu_busy.append(meter.busy())
             rows, finished = assembly.collect()
             book.add(rows)
+            if spec.chained_s is None:
+                book.close(assembly)
             links = assembly.collect_links()
             stored.append_links(links)
             slots += _stored(assembly.collect_slots(), stored)
@@ -104,6 +109,8 @@ def run(
     except (KeyboardInterrupt, AssemblyError) as error:
         fault = error
     ending = assembly.finish()
+    if fault is None and assembly.lost_machines:
+        fault = AssemblyError("; ".join(assembly.lost_machines))
     book.add(ending.rows)
     if spec.chained_s is not None:
         book.withdraw(assembly)
@@ -122,7 +129,7 @@ def run(
         before=certificate.before,
         after=certificate.after,
         foreign_bytes=faults(certificate.bytes),
-        losses=[*_cut_short(fault), *ending.losses],
+        losses=list(dict.fromkeys([*_cut_short(fault), *ending.losses])),
         overruns=ending.overruns,
         cpu_busy=cpu_busy,
         slots=summarise_slots(slots, book.rows, spec.slots.slot_s, workload.duration_s) if spec.slots else None,
@@ -133,11 +140,13 @@ def run(
         book.rows,
         issued=book.issued,
         duration_s=workload.duration_s if spec.chained_s is None else book.last_s,
-        event_times_s=_instants_s(events),
+        event_times_s=instants_s(events),
         evidence=evidence,
         scenario=loadgen(workload.arrivals, book.rows),
     )
     ended = {**manifest, "events": msgspec.to_builtins(ending.events), "overruns": ending.overruns}
+    if ending.clocks:
+        ended["clocks"] = msgspec.to_builtins(ending.clocks)
     ended["cpu_busy"] = [round(busy, 3) for busy in cpu_busy]
     stored.finish(ended, certificate, summary)
     if fault is not None:
@@ -183,7 +192,7 @@ class _Book:
             del self._open[job.job_id]
             self.issued -= 1
 
-    def close(self, assembly: Assembly, fault: BaseException | None) -> None:
+    def close(self, assembly: Assembly, fault: BaseException | None = None) -> None:
         """Account for the jobs whose device's process did not live to do so: nobody knows whether they were sent."""
         cut_short = next(iter(_cut_short(fault)), None)
         reasons = {device: assembly.lost(device) or cut_short for device in {job.device for job in self._open.values()}}
@@ -249,6 +258,6 @@ def _cut_short(fault: BaseException | None) -> list[str]:
     return ["the run was interrupted" if isinstance(fault, KeyboardInterrupt) else str(fault)]
 
 
-def _instants_s(events: Events) -> set[float]:
+def instants_s(events: Events) -> set[float]:
     """When something begins or ends to be otherwise."""
     return {event.at_s for event in events} | {event.until_s for event in events if isinstance(event, CutEvent)}
