@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 import time
@@ -29,7 +30,7 @@ from testbed.reporting.columns import (
     to_rows,
 )
 from testbed.reporting.ownership import give_to_caller, make_folders
-from testbed.reporting.row_stream import RowStream, read_stream
+from testbed.reporting.row_stream import RowStream, abandoned, read_stream
 from testbed.reporting.summary import Summary, summarise
 from testbed.reporting.verdict import Evidence
 
@@ -45,8 +46,8 @@ class StoredRun:
 
     While the run goes on, rows lie in `jobs.arrow` and `links.arrow`, and are safe from the moment `append` returns.
     `finish` turns them into `jobs.parquet` (in the order of job ids) and `links.parquet`, and writes `summary.json`
-    last: a folder without it is a run that was cut short, whose rows are read all the same. There are slots only where
-    the policy decided slots.
+    last: a folder without it is a run that was cut short, whose rows are read all the same, and turned into Parquet by
+    who first opens it. There are slots only where the policy decided slots.
     """
 
     def __init__(self, path: Path) -> None:
@@ -105,8 +106,17 @@ class StoredRun:
         self._write_json("certificate.json", certificate)
         self._write_json("summary.json", summary)
         for stream in self._streams.values():
-            stream.path.unlink()
+            stream.remove()
         self._streams.clear()
+
+    def salvage(self) -> None:
+        """Turn the rows that a killed run kept into Parquet, as far as its folder may be written to."""
+        for name, schema in _TABLES.items():
+            stream = self.path / f"{name}.arrow"
+            with contextlib.suppress(OSError):
+                if abandoned(stream):
+                    self._write_parquet(name, schema)
+                    stream.unlink()
 
     @property
     def finished(self) -> bool:
@@ -181,7 +191,9 @@ def open_run(path: Path) -> StoredRun:
         raise NotARun(f"{path}: not a run: " + ("a run is a folder" if path.exists() else "no such folder"))
     if not any((path / name).exists() for name in ("jobs.parquet", "jobs.arrow")):
         raise NotARun(f"{path}: not a run: it holds neither jobs.parquet nor jobs.arrow")
-    return StoredRun(path)
+    run = StoredRun(path)
+    run.salvage()
+    return run
 
 
 def _in_order(name: str, table: pa.Table) -> pa.Table:

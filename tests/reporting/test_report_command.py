@@ -71,3 +71,14 @@ def test_what_is_no_run_exits_2_on_stderr(called, tmp_path):
     assert result.exit_code == 2
     assert result.stdout == ""
     assert result.stderr == f"{tmp_path / 'absent'}: not a run: no such folder\n"
+
+
+def test_a_killed_run_is_reported_by_what_it_kept(called, tmp_path, mixed):
+    run = StoredRun.create(tmp_path, "poor-channel", "greedy")
+    run.append(mixed(40, 1))
+    path = run.path
+    del run  # as when its process is killed: nothing more is written, and the lock on its rows is gone
+    result = called(path)
+    assert result.exit_code == 1
+    assert "the run did not come to its end; it kept 40 rows" in result.stdout
+    assert (path / "jobs.parquet").exists() and not (path / "jobs.arrow").exists()

@@ -181,10 +181,23 @@ def test_sigkill_while_writing_loses_nothing_that_was_appended(tmp_path, after):
         writer.send_signal(signal.SIGKILL)
         rest = writer.stdout.read().split()
     confirmed = int(rest[-1]) if rest else 7 * after
-    ids = [row.job_id for row in open_run(path).rows()]
+    assert not open_run(path).finished
+    assert {file.name for file in path.iterdir()} == {"jobs.parquet", "links.parquet"}
+    ids = pd.read_parquet(path / "jobs.parquet")["job_id"].tolist()
     assert confirmed >= 7 * after
     assert ids == list(range(len(ids)))
     assert len(ids) in (confirmed, confirmed + 7)
+
+
+def test_a_run_that_goes_on_is_read_and_left_as_it_is(tmp_path, mixed):
+    run = StoredRun.create(tmp_path, "poor-channel", "greedy")
+    run.append(mixed(30, 3)[:10])
+    assert len(open_run(run.path).rows()) == 10
+    assert {file.name for file in run.path.iterdir()} == {"jobs.arrow", "links.arrow"}
+    run.append(mixed(30, 3)[10:])
+    assert len(open_run(run.path).rows()) == 30
+    run.finish({}, {}, summarise("greedy", mixed(30, 3), issued=30, duration_s=3.0))
+    assert len(open_run(run.path).rows()) == 30 and not (run.path / "jobs.arrow").exists()
 
 
 def test_a_stream_cut_at_any_byte_gives_its_whole_batches(tmp_path, mixed):
