@@ -105,12 +105,13 @@ def _channel(run: Shown, end_s: float) -> list[_Group]:
     """The ways out of the devices, by where they lead; those that vary come first."""
     devices = run.topology.devices if run.topology else {}
     links, at_s = run.links, np.linspace(0, end_s, _FINE)
+    columns = [links[name].to_numpy(np.float64) for name in ("t_s", "bandwidth_bps", "loss")]
     found: dict[str, list[tuple[Values, Values]]] = {}
-    for (a, b, direction), rows in links.groupby(["a", "b", "direction"], sort=False):
+    for (a, b, direction), place in links.groupby(["a", "b", "direction"], sort=False).indices.items():
         start, end = (a, b) if direction == "up" else (b, a)
         if start not in devices:
             continue
-        t_s, bandwidth_bps, loss = (rows[name].to_numpy(np.float64) for name in ("t_s", "bandwidth_bps", "loss"))
+        t_s, bandwidth_bps, loss = (column[place] for column in columns)
         row = np.clip(np.searchsorted(t_s, at_s, side="right") - 1, 0, None)
         highest = loss[row]
         between = np.clip(np.searchsorted(at_s, t_s, side="right") - 1, 0, _FINE - 1)

@@ -54,19 +54,19 @@ def link_states(run: Shown, topology: ResolvedTopology) -> dict[Link, LinkState]
     entries = [*run.proof.before, *run.proof.after]
     measured = {tuple(entry.link) for entry in entries}
     missed = {tuple(entry.link) for entry in entries if not entry.ok}
-    applied = {(a, b): rows for (a, b), rows in run.links.groupby(["a", "b"], sort=False)}
+    applied = run.links.groupby(["a", "b"], sort=False).indices
+    t_s, bandwidth_bps, loss = (run.links[name].to_numpy(np.float64) for name in ("t_s", "bandwidth_bps", "loss"))
     states = {}
     for link in topology.links:
         key = (link.a, link.b)
         ranges = [(side.bandwidth_bps, side.loss) for side in (link.up, link.down)]
         course = STEADY
         if key in applied:
-            rows = applied[key]
-            values = rows[["bandwidth_bps", "loss"]].to_numpy(np.float64)
-            ranges = [tuple(row) for row in values.tolist()]
-            if (rows["loss"] >= 1).any():
+            place = applied[key]
+            ranges = list(zip(bandwidth_bps[place].tolist(), loss[place].tolist(), strict=True))
+            if (loss[place] >= 1).any():
                 course = CUT
-            elif (rows["t_s"] > 0).any():
+            elif (t_s[place] > 0).any():
                 course = VARIED
         rates, losses = zip(*ranges, strict=True)
         states[key] = LinkState(
