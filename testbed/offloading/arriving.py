@@ -23,31 +23,32 @@ Floats = npt.NDArray[np.float64]
 _INSTANTS, _GAPS = 4, 3
 
 
-class Arrival(NamedTuple):
-    """One of the ways in which a device's job may come, each entry of the arrays a device's."""
+class Arrivals(NamedTuple):
+    """The ways in which the job of each of U devices may come, Q of them."""
 
-    probability: Floats  # [U]
-    after_s: Floats  # [U], from the slot's beginning
-    gap_s: Floats  # [U], since the device's job before it in the slot; infinite: it is the first
+    probability: Floats  # [Q, U]
+    after_s: Floats  # [Q, U], from the slot's beginning
+    gap_s: Floats  # [Q, U], since the device's job before it in the slot; infinite: it is the first
 
 
-def at_the_beginning(devices: int) -> tuple[Arrival, ...]:
+def at_the_beginning(devices: int) -> Arrivals:
     """Each job is there when its slot begins."""
-    return (Arrival(np.ones(devices), np.zeros(devices), np.full(devices, np.inf)),)
+    return Arrivals(np.ones((1, devices)), np.zeros((1, devices)), np.full((1, devices), np.inf))
 
 
-def at_any_time(jobs_per_s: Floats, slot_s: float) -> tuple[Arrival, ...]:
+def at_any_time(jobs_per_s: Floats, slot_s: float) -> Arrivals:
     """Jobs arrive independently of each other at rates `[U]`: Poisson, in equal parts of the slot and of the gaps."""
-    found = []
-    for part in range(_INSTANTS):
-        after_s = np.full(len(jobs_per_s), (part + 0.5) / _INSTANTS * slot_s)
-        first = np.exp(-jobs_per_s * after_s)
-        found.append(Arrival(first / _INSTANTS, after_s, np.full(len(jobs_per_s), np.inf)))
-        rate = np.maximum(jobs_per_s, 1e-9)  # without jobs there is none before, whatever the gap
-        for quantile in range(_GAPS):
-            gap_s = -np.log1p((quantile + 0.5) / _GAPS * (first - 1)) / rate
-            found.append(Arrival((1 - first) / _INSTANTS / _GAPS, after_s, gap_s))
-    return tuple(found)
+    after_s = ((np.arange(_INSTANTS) + 0.5) / _INSTANTS * slot_s)[:, None, None]  # [instant, gap, U]
+    quantile = ((np.arange(_GAPS) + 0.5) / _GAPS)[:, None]
+    first = np.exp(-jobs_per_s * after_s)
+    gap_s = -np.log1p(quantile * (first - 1)) / np.maximum(jobs_per_s, 1e-9)  # without jobs whatever: none is before
+    shape = (_INSTANTS, _GAPS, len(jobs_per_s))
+    ways = (
+        np.concatenate([first, np.broadcast_to((1 - first) / _GAPS, shape)], axis=1) / _INSTANTS,
+        np.broadcast_to(after_s, (_INSTANTS, 1 + _GAPS, len(jobs_per_s))),
+        np.concatenate([np.full_like(first, np.inf), gap_s], axis=1),
+    )
+    return Arrivals(*(way.reshape(-1, len(jobs_per_s)) for way in ways))
 
 
 def wait_s(backlog_s: Floats, own_s: Floats, after_s: Floats, gap_s: Floats) -> Floats:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from testbed.jobs.profile import Profile
 from testbed.offloading import arriving
 from testbed.offloading.allocation import LEAST_SNR, Shannon
-from testbed.offloading.arriving import Arrival
+from testbed.offloading.arriving import Arrivals
 from testbed.offloading.problem import Choices
 from testbed.offloading.scenario import Floats, Scenario, Slot
 from testbed.offloading.system_model import Menu, OffloadingProblem, Terms, worth
@@ -106,7 +106,7 @@ def _channels(scenario: Scenario, gains: Floats) -> Shannon:
     return Shannon(np.full(gains.size, scenario.bandwidth_hz), np.maximum(snr, LEAST_SNR))
 
 
-def _arrivals(scenario: Scenario) -> tuple[Arrival, ...]:
+def _arrivals(scenario: Scenario) -> Arrivals:
     if not scenario.jobs_per_s:
         return arriving.at_the_beginning(scenario.devices)
     return arriving.at_any_time(np.full(scenario.devices, scenario.jobs_per_s), scenario.slot_s)

@@ -26,7 +26,7 @@ from testbed.jobs.decision import Decision, Kind
 from testbed.jobs.profile import Profile, ProfileRow
 from testbed.offloading import arriving
 from testbed.offloading.allocation import Divided, Limited, Shannon, shares
-from testbed.offloading.arriving import Arrival
+from testbed.offloading.arriving import Arrivals
 from testbed.offloading.features import graph_of
 from testbed.offloading.problem import Choices, Graph
 from testbed.offloading.scenario import Floats
@@ -78,7 +78,7 @@ class Terms(NamedTuple):
     edge_flops_per_s: Floats  # [E], as expected
     speeds: Floats  # [Q], equally likely FLOP/s of an edge as multiples of the expected
     edge_backlog_s: Floats  # [E]
-    arrivals: tuple[Arrival, ...]  # the ways in which a device's job may come
+    arrivals: Arrivals
     allowed: npt.NDArray[np.bool_]  # [U, A]
     psi: float
 
@@ -137,17 +137,20 @@ class OffloadingProblem:
             uplink_s=uplink_s,
             edge_s=np.where(menu.edge >= 0, terms.wait_s + compute_s, 0.0),
             completion_s=completion_s,
-            reward=self._expected(completion_s, compute_s, terms.deadline_s[:, None], menu.accuracy, self._later_s),
+            reward=self._of_each(completion_s, compute_s),
             alone_s=fixed_s + self._uplink_s(1.0) + self._compute_s,
         )
 
     @cached_property
     def highest_rewards(self) -> Floats:
         """`[U, A]`: what each option of a device is worth with an edge of its own; no decision for all gives more."""
+        return self._of_each(self.equal_shares.alone_s, self._compute_s)
+
+    def _of_each(self, completion_s: Floats, computing_s: Floats) -> Floats:
+        """`[U, A]`: the mean reward of each option of each device."""
         terms = self.terms
-        alone_s = self.equal_shares.alone_s
-        deadline_s, accuracy = terms.deadline_s[:, None], terms.menu.accuracy
-        return self._expected(alone_s, self._compute_s, deadline_s, accuracy, self._later_s)
+        deadline_s, probability = terms.deadline_s[:, None], terms.arrivals.probability[..., None]
+        return self._expected(completion_s, computing_s, deadline_s, terms.menu.accuracy, probability, self._later_s)
 
     @cached_property
     def _compute_s(self) -> Floats:
@@ -156,19 +159,14 @@ class OffloadingProblem:
         return menu.edge_flops / self.terms.edge_flops_per_s[menu.edge]
 
     @cached_property
-    def _later_s(self) -> list[tuple[Floats, Floats]]:
-        """Of each way in which jobs may come: its probability `[U, 1]`, and how much longer `[U, A]` they then take."""
+    def _later_s(self) -> Floats:
+        """`[Q, U, A]`: in each way in which jobs may come, how much longer they take than at the slot's beginning."""
         terms, (own, option) = self.terms, np.unique(self.terms.menu.device_flops, return_inverse=True)
-        backlog_s = terms.device_backlog_s[:, None]
-        own_s = own / terms.device_flops_per_s[:, None]
-        counted_s = np.where(own_s > 0, backlog_s, 0.0)
-        return [
-            (
-                probability[:, None],
-                (arriving.wait_s(backlog_s, own_s, after_s[:, None], gap_s[:, None]) - counted_s)[:, option],
-            )
-            for probability, after_s, gap_s in terms.arrivals
-        ]
+        backlog_s, own_s = terms.device_backlog_s[:, None], own / terms.device_flops_per_s[:, None]
+        _, after_s, gap_s = terms.arrivals
+        waits_s = arriving.wait_s(backlog_s, own_s, after_s[..., None], gap_s[..., None])
+        later: Floats = (waits_s - np.where(own_s > 0, backlog_s, 0.0))[..., option]
+        return later
 
     def _uplink_s(self, share: Floats | float) -> Floats:
         """`[U, A]`"""
@@ -186,10 +184,10 @@ class OffloadingProblem:
         terms, menu = self.terms, self.terms.menu
         completion_s, (_, compute) = self.completions(choices)
         computing_s = np.divide(self._compute_s[choices], compute, out=np.zeros(choices.shape), where=compute > 0)
-        options = self._devices * len(menu) + choices
-        later_s = [(probability[:, 0], later_s.ravel()[options]) for probability, later_s in self._later_s]
+        later_s = self._later_s[:, self._devices, choices]
         accuracy = menu.accuracy[choices]
-        expected = self._expected(completion_s, computing_s, terms.deadline_s, accuracy, later_s)
+        probability = terms.arrivals.probability[:, None]
+        expected = self._expected(completion_s, computing_s, terms.deadline_s, accuracy, probability, later_s)
         slowness = np.minimum(completion_s / terms.deadline_s, 2.0)
         mean: Floats = (expected - SOONER * slowness).mean(axis=1)
         return mean
@@ -228,16 +226,16 @@ class OffloadingProblem:
         computing_s: Floats,
         deadline_s: Floats,
         accuracy: Floats,
-        later_s: Sequence[tuple[Floats, Floats]],
+        probability: Floats,
+        later_s: Floats,
     ) -> Floats:
         """The mean reward, of the completion `computing_s` being the edge's part, over what the edge may give and over
-        the ways in which jobs may come, with their probabilities."""
+        the ways in which jobs may come, `[Q, ...]`."""
         speeds, psi = self.terms.speeds, self.terms.psi
         total = np.zeros(completion_s.shape)
-        for probability, later in later_s:
-            for longer in 1 / speeds - 1:
-                taken_s = completion_s + later + longer * computing_s
-                total += probability * worth(taken_s, deadline_s, accuracy, psi)
+        for longer in 1 / speeds - 1:
+            taken_s = completion_s + later_s + longer * computing_s
+            total += (probability * worth(taken_s, deadline_s, accuracy, psi)).sum(axis=0)
         return total / len(speeds)
 
 

@@ -31,22 +31,22 @@ def test_who_computes_nothing_waits_for_nothing() -> None:
 
 
 def test_a_job_at_the_beginning_waits_for_the_backlog() -> None:
-    ((probability, after_s, gap_s),) = at_the_beginning(2)
-    assert (probability == 1).all()
-    np.testing.assert_array_equal(wait_s(np.array([0.3, 0.0]), np.ones(2), after_s, gap_s), [0.3, 0.0])
+    probability, after_s, gap_s = at_the_beginning(2)
+    np.testing.assert_array_equal(probability, [[1, 1]])
+    np.testing.assert_array_equal(wait_s(np.array([0.3, 0.0]), np.ones(2), after_s, gap_s), [[0.3, 0.0]])
 
 
 def test_the_ways_to_arrive_are_those_of_a_poisson_process() -> None:
     jobs_per_s, slot_s = np.array([0.0, 3.0, 40.0]), 0.1
-    arrivals = at_any_time(jobs_per_s, slot_s)
-    np.testing.assert_allclose(sum(one.probability for one in arrivals), 1.0)
-    assert all((one.gap_s[1:] < one.after_s[1:]).all() for one in arrivals if np.isfinite(one.gap_s[1]))
-    first = sum(one.probability for one in arrivals if np.isinf(one.gap_s[1]))
+    probability, after_s, gap_s = at_any_time(jobs_per_s, slot_s)
+    np.testing.assert_allclose(probability.sum(axis=0), 1.0)
+    behind = np.isfinite(gap_s)
+    assert (gap_s < after_s)[behind & (jobs_per_s > 0)].all() and (behind == behind[:, :1]).all()
+    first = np.where(behind, 0.0, probability).sum(axis=0)
     assert first[0] == 1
     drawn = np.random.default_rng(0).uniform(0, slot_s, 20_000)[:, None]
     np.testing.assert_allclose(first, np.exp(-jobs_per_s * drawn).mean(axis=0), atol=0.01)
-    own_s, idle_s = np.full(3, 0.14), np.zeros(3)
-    mean_s = sum(one.probability * wait_s(idle_s, own_s, one.after_s, one.gap_s) for one in arrivals)
+    mean_s = (probability * wait_s(np.zeros(3), np.full(3, 0.14), after_s, gap_s)).sum(axis=0)
     draw = np.random.default_rng(1)
     for device, rate in enumerate(jobs_per_s[:2]):  # at 40 a second more than one is before, which is left out
         gaps = draw.exponential(1 / rate if rate else INF, len(drawn))
