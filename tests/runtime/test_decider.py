@@ -96,7 +96,7 @@ def test_slots_are_decided_ahead_one_after_another_and_never_drift(board: Board)
     slots = [row.slot for row in rows]
     assert slots == sorted(set(slots)) and slots[0] == 0 and 11 <= slots[-1] <= 13
     assert [row.begins_s for row in rows] == [pytest.approx(slot * SLOT_S) for slot in slots]
-    assert all(row.error is None for row in rows) and all(row.late_ms > -10.5 for row in rows[1:])
+    assert all(row.error is None for row in rows) and all(row.late_ms > -15.5 for row in rows[1:])
     assert sorted(row.late_ms for row in rows)[len(rows) // 2] < 0  # ahead, but where the machine was busy
     assert board.slots.newest_slot() == slots[-1]
 
