@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import os
 import threading
 import time
 import zlib
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from testbed.documents.resolved import LinkParameters, ResolvedTopology
-from testbed.network import tunnels
 from testbed.network.addressing import BRIDGE, Addressing, addressing
-from testbed.network.batch import run_batch
 from testbed.network.errors import NetworkError
 from testbed.network.holders import Holders
+from testbed.network.interfaces import Interfaces
 from testbed.network.links import (
     AppliedChange,
     Backend,
@@ -31,17 +28,12 @@ from testbed.network.links import (
     Readings,
     Wire,
 )
-from testbed.network.namespace import call_in
 from testbed.network.netem import NetemLinks
-from testbed.network.node_settings import set_kernel, settings
-from testbed.network.offload import finish_before_sending
 from testbed.network.ownership import Ownership
 from testbed.network.part import Crossing, Part, whole
 from testbed.network.relay import RelayLinks
 from testbed.network.shape import Shaping
 from testbed.network.state import NodeState, State, read_state, write_state
-from testbed.network.switches import LinuxBridge, OpenVSwitch, Switch
-from testbed.network.tunnels import Tunnel
 from testbed.network.wires import wires
 
 if TYPE_CHECKING:
@@ -130,7 +122,8 @@ class EmulatedNetwork:
             for end in itertools.chain(*plan.ends.values())
             if end.node in nodes
         )
-        links = wires(topology, plan, {name: node.pid for name, node in nodes.items()}, part)
+        pids = {name: node.pid for name, node in nodes.items()}
+        links = wires(topology, plan, pids, part)
         backend: Backend
         if shaping is Shaping.RELAY:
             backend = RelayLinks.start(ownership, len(links), seed or zlib.crc32(ownership.name.encode()))
@@ -139,9 +132,10 @@ class EmulatedNetwork:
         state = State(ownership.name, ownership.machine, shaping, topology, nodes, part)
         network = cls(state, plan, backend, ownership)
         network._holders, network._mininet = holders, mininet(plan, holders.of, ownership)
-        network._set_up()
-        asked = [(network._emulated(pair, up), network._emulated(pair, down)) for pair, (up, down) in network._here()]
-        backend.shape([*network._wires.values()], asked)
+        Interfaces(topology, plan, part, pids, links, backend, ownership).set_up()
+        set_to = {pair: network._set[pair] for pair in links}
+        asked = [(network._emulated(pair, up), network._emulated(pair, down)) for pair, (up, down) in set_to.items()]
+        backend.shape([*links.values()], asked)
         write_state(ownership, state)
         return network
 
@@ -157,67 +151,6 @@ class EmulatedNetwork:
         state = read_state(ownership)
         backend = RelayLinks.attach(ownership) if state.shaping is Shaping.RELAY else NetemLinks(ownership)
         return cls(state, addressing(state.topology), backend, ownership)
-
-    def _set_up(self) -> None:
-        """Makes and configures every interface: those of the links, then the switches, then all else."""
-        plan, switch = self._plan, OpenVSwitch if self.topology.switch == "ovs" else LinuxBridge
-        pids = {name: node.pid for name, node in self._nodes.items()}
-        ports: dict[str, list[str]] = {name: [] for name in plan.groups if name in pids}
-        for end in itertools.chain(*plan.ends.values()):
-            if end.node in ports:
-                ports[end.node].append(end.name)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(self._set_kernel, pids))
-            first, then = self._making()
-            list(pool.map(self._configure, first, first.values()))
-            tunnels.make(self._tunnels())
-            switches = {name: switch(self._ownership, name, pids[name]) for name in ports}
-            made = pool.map(self._making_switch, switches.values(), ports.values(), switches)
-            for name, commands in zip(switches, made, strict=True):
-                then[pids[name]] += commands
-            for name, commands in settings(plan, self.topology, self._mtus).items():
-                if name in pids:
-                    then[pids[name]] += commands
-            list(pool.map(self._configure, then, then.values()))
-            list(pool.map(lambda name: switches[name].lead(plan.ports[name]), switches))
-        if not all(one.kernel for one in switches.values()):
-            for wire in self._wires.values():
-                for end, pid in zip(wire.ends, wire.pids, strict=True):
-                    call_in(pid, lambda name=end.name: finish_before_sending(name))  # type: ignore[misc]
-
-    def _making(self) -> tuple[dict[int, list[str]], dict[int, list[str]]]:
-        """The `ip` commands that make the links' interfaces in each node, by the process that holds its namespace:
-        those of the links' second ends, which make both, and then those of the first."""
-        second: dict[int, list[str]] = {}
-        first: dict[int, list[str]] = {node.pid: ["link set lo up"] for node in self._nodes.values()}
-        for wire in self._wires.values():
-            near, far = self._backend.making(wire)
-            first[wire.pids[0]] += near
-            second.setdefault(wire.pids[1], []).extend(far)
-            if wire.tunnel is not None:
-                first[wire.pids[0]].append(f"link set {wire.ends[wire.tunnel].name} up")
-        return second, first
-
-    def _making_switch(self, switch: Switch, ports: list[str], name: str) -> list[str]:
-        (bridge,) = self._plan.by_node[name]
-        return switch.making(ports, bridge.mac, self._mtus[bridge.group])
-
-    def _tunnels(self) -> list[Tunnel]:
-        """Those that end here."""
-        macs = {(one.node, one.name): one.mac for one in self._plan.interfaces}
-        found = []
-        for pair, crossing in self._crossings.items():
-            if wire := self._wires.get(pair):
-                own = wire.ends[wire.directions[0]]
-                found.append(Tunnel(crossing, wire, macs.get((own.node, own.name))))
-        self._ownership.record_all({"kind": "interface", "node": one.node, "name": one.name} for one in found)
-        return found
-
-    def _set_kernel(self, node: str) -> None:
-        call_in(self._nodes[node].pid, lambda: set_kernel(self.topology.congestion_control))
-
-    def _configure(self, pid: int, commands: list[str]) -> None:
-        run_batch(self._ownership, pid, "ip", commands)
 
     # What stands.
 
@@ -263,10 +196,6 @@ class EmulatedNetwork:
     def sends(self, link: Pair, direction: int) -> bool:
         """Whether one direction (0: up) of a link is sent, and so shaped, on this machine."""
         return self.part.here(link[direction])
-
-    def _here(self) -> Iterator[tuple[Pair, tuple[LinkParameters, LinkParameters]]]:
-        """The links that have an end here, as they are set."""
-        return ((pair, self._set[pair]) for pair in self._wires)
 
     def _emulated(self, link: Pair, parameters: LinkParameters) -> LinkParameters:
         """What of a direction is left to the backend."""

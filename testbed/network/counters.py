@@ -51,7 +51,7 @@ class Counted(msgspec.Struct, frozen=True):
 def counted(network: EmulatedNetwork) -> Counted:
     """What was carried and arrived since it was built."""
     delivered = network.counters()
-    tables: dict[int, str] = {}
+    tables: dict[int, tuple[dict[str, tuple[int, int]], dict[str, tuple[int, int]]]] = {}
     found = Counted({}, {})
     for link in network.links():
         if not any(network.part.here(node) for node in link):
@@ -60,11 +60,12 @@ def counted(network: EmulatedNetwork) -> Counted:
         for side, direction in enumerate(DIRECTIONS):
             pid, name = wire.pids[side], wire.ends[side].name
             if pid not in tables:
-                tables[pid] = Path(f"/proc/{pid}/net/dev").read_text()
+                table = Path(f"/proc/{pid}/net/dev").read_text()
+                tables[pid] = sent(table), received(table)
             if side == wire.tunnel:
-                found.arrived[*link, direction] = Arrived(*received(tables[pid])[incoming(name)])
+                found.arrived[*link, direction] = Arrived(*tables[pid][1][incoming(name)])
                 continue
-            sent_bytes, packets = sent(tables[pid])[name]
+            sent_bytes, packets = tables[pid][0][name]
             out = delivered[*link, direction]
             found.carried[*link, direction] = Carried(
                 sent_bytes - _ETHERNET_BYTES * packets, packets, out.bytes, out.packets, out.dropped
