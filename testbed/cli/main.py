@@ -17,6 +17,7 @@ from testbed.cli import (
     exec,
     link,
     machines,
+    replay,
     report,
     reproduce,
     run,
@@ -49,6 +50,7 @@ app.command("exec", context_settings={"ignore_unknown_options": True})(exec.exec
 app.command()(link.link)
 app.command()(run.run)
 app.command()(report.report)
+app.command()(replay.replay)
 app.command()(diff.diff)
 app.add_typer(reproduce.app, name="reproduce")
 app.add_typer(train.app, name="train")

@@ -20,7 +20,15 @@ def resolved(path: Path, name: str | None) -> ResolvedTopology:
         DocumentErrors: the file is wrong.
         WrongInputError: the name is no name.
     """
-    topology = resolve(load_topology(path))
+    return named(resolve(load_topology(path)), name)
+
+
+def named(topology: ResolvedTopology, name: str | None) -> ResolvedTopology:
+    """The topology under another name if one is given.
+
+    Raises:
+        WrongInputError: it is no name.
+    """
     if name is None:
         return topology
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,29}", name):

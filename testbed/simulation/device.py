@@ -134,11 +134,10 @@ class Device:
         dispatched_s = env.now
         progress.dispatch_ms = (dispatched_s - arrival_s) * 1e3
         decision = progress.decision = yield from self._decide(job, progress)
-        option, decided_s = decision.option, env.now
+        option, decided_s = decision.option, env.now - TURN_S
         offloaded = option.kind is not Kind.LOCAL
         stored = self._photographs[job.image, option]
 
-        yield env.timeout(TURN_S)
         expected, real = self._pace.expected(option), self._pace.real(option)
         started_s = env.now
         if expected.head_s + expected.encode_s > 0:  # raw: nothing to compute
@@ -167,15 +166,17 @@ class Device:
         return self._answered(job, progress, decision, stages_s, reply.predicted)
 
     def _decide(self, job: Job, progress: _Progress) -> Generator[simpy.Event, object, Decision]:
+        """Decide a job, and let the time pass until its turn may begin."""
         if self._assigned is not None:
             progress.decided_by, decision = yield from self._assigned.decision()
             if decision is not None:
+                yield self._env.timeout(TURN_S)
                 return decision
         try:
             decided = self._policy.decide(self._observation(job))
         except Exception as error:  # a user's policy may raise anything; its job fails
             raise JobFault(str(error) or type(error).__name__) from error
-        yield self._env.timeout(DECIDE_S)
+        yield self._env.timeout(DECIDE_S + TURN_S)
         return decided
 
     def _offload(

@@ -63,8 +63,8 @@ class Edge:
 
     def _serve(self, request: Request, end: Endpoint) -> Generator[simpy.Event, object, None]:
         try:
-            yield self._env.timeout(REQUEST_S)
-            received_s = self._env.now
+            received_s = self._env.now + REQUEST_S
+            yield self._env.timeout(REQUEST_S + TURN_S)
             done = self._jobs.get(request.job_id)
             if done is None:
                 done = self._jobs[request.job_id] = self._env.event()
@@ -86,7 +86,6 @@ class Edge:
             refusal = f"{MAX_QUEUED_JOBS} jobs are queued already"
             return Reply(request.job_id, None, refusal, received_s, received_s, received_s, received_s)
         self._queued += 1
-        yield self._env.timeout(TURN_S)
         expected, real = self.pace.expected(request.option), self.pace.real(request.option)
         began_s = yield from self.executor.hold(expected.decode_s + expected.tail_s, real.decode_s + real.tail_s)
         self._queued -= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator
 
 import simpy
@@ -11,7 +12,9 @@ class Executor:
     """Serves one piece of work at a time."""
 
     def __init__(self, env: simpy.Environment) -> None:
-        self._env, self._turn = env, simpy.Resource(env, capacity=1)
+        self._env = env
+        self._held = False
+        self._turns: deque[simpy.Event] = deque()  # of those who wait
         self._waiting_s = 0.0
         self._free_s = 0.0
 
@@ -22,16 +25,34 @@ class Executor:
 
     def hold(self, expected_s: float, really_s: float) -> Generator[simpy.Event, object, float]:
         """Wait for a turn and hold the executor as long as it really takes; returns when the turn began."""
+        if self._held:
+            yield from self._wait(expected_s)
+        self._held = True
+        began_s = self._env.now
+        self._free_s = began_s + expected_s
+        try:
+            yield self._env.timeout(really_s)
+        finally:
+            self._free_s = 0.0
+            self._pass_on()
+        return float(began_s)
+
+    def _wait(self, expected_s: float) -> Generator[simpy.Event, object, None]:
+        turn = self._env.event()
+        self._turns.append(turn)
         self._waiting_s += expected_s
-        with self._turn.request() as turn:
-            try:
-                yield turn
-            finally:
-                self._waiting_s -= expected_s
-            began_s = self._env.now
-            self._free_s = began_s + expected_s
-            try:
-                yield self._env.timeout(really_s)
-            finally:
-                self._free_s = 0.0
-        return began_s
+        try:
+            yield turn
+        except simpy.Interrupt:
+            if turn.triggered:
+                self._pass_on()
+            else:
+                self._turns.remove(turn)
+            raise
+        finally:
+            self._waiting_s -= expected_s
+
+    def _pass_on(self) -> None:
+        self._held = bool(self._turns)
+        if self._turns:
+            self._turns.popleft().succeed()
