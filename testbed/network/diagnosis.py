@@ -40,9 +40,19 @@ FEATURES = {
     "ifb": (["ip link add trial type ifb"], "modprobe ifb"),
     "htb": (["ip link add trial type ifb", "tc qdisc add dev trial root htb"], "modprobe sch_htb"),
     "netem": (["ip link add trial type ifb", "tc qdisc add dev trial root netem delay 1ms"], "modprobe sch_netem"),
+    "vxlan": (
+        [
+            "ip link add trial type vxlan id 1 remote 127.0.0.2 dstport 14789",
+            "tc qdisc add dev trial clsact",
+            "tc filter add dev trial ingress u32 match u32 0 0 action mirred ingress redirect dev lo",
+        ],
+        "modprobe -a vxlan sch_ingress cls_u32 act_mirred",
+    ),
 }
-"""What the kernel must do, how it is tried, and how it may be mended. The relay needs none of the last three."""
+"""What the kernel must do, how it is tried, and how it may be mended."""
 _FOR_NETEM_ONLY = ("ifb", "htb", "netem")
+FOR_TUNNELS = ("vxlan",)
+"""Those that only links between machines need."""
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -127,7 +137,7 @@ def _feature(name: str) -> Check:
         fault = call_in_new(attempt)
     except NetworkError as error:
         fault = str(error)
-    needed = name not in _FOR_NETEM_ONLY
+    needed = name not in (*_FOR_NETEM_ONLY, *FOR_TUNNELS)
     return Check("kernel", name, fault is None, needed, fault or "works", None if fault is None else remedy)
 
 
