@@ -92,6 +92,8 @@ class Interfaces(NamedTuple):
                 own = wire.ends[wire.directions[0]]
                 found.append(Tunnel(crossing, wire, macs.get((own.node, own.name))))
         self.ownership.record_all({"kind": "interface", "node": one.node, "name": one.name} for one in found)
+        if found:
+            self.ownership.record("tunnels", port=tunnels.PORT)
         return found
 
     def _set_kernel(self, node: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from testbed.network import cgroup
 from testbed.network.processes import Process, end_all
 
 _GRACE_OF_OTHERS_S = 0.5
+_TUNNELS_S = 1.0
 _GRACE_S = {"relay": 20.0}
 """It closes its devices side by side when it is asked to end; killed, the kernel closes them one after the other."""
 
@@ -106,6 +108,19 @@ def _undo_one(entry: dict[str, Any], report: UndoReport) -> None:
         case {"kind": "file", "path": str(path)}:
             if _removed(Path(path)):
                 report.files.append(path)
+        case {"kind": "tunnels", "port": int(port)}:
+            _await_end_of_tunnels(port)
+
+
+def _await_end_of_tunnels(port: int) -> None:
+    """Waits until no tunnel listens in the caller's namespace any more: the kernel ends them some time after the
+    namespaces that they were in. Another testbed's may go on."""
+    until_s = time.monotonic() + _TUNNELS_S
+    while time.monotonic() < until_s:
+        listening = Path("/proc/thread-self/net/udp").read_text().splitlines()[1:]
+        if not any(line.split()[1].endswith(f":{port:04X}") for line in listening):
+            return
+        time.sleep(0.01)
 
 
 def _removed(path: Path) -> bool:

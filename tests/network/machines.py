@@ -6,6 +6,7 @@ import contextlib
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -98,7 +99,7 @@ def spread(
         for machine in machines:
             if machine.name in parts:
                 ownership = Ownership.create(name, machine.name)
-                stack.callback(undone, ownership)
+                stack.callback(machine.do, partial(undone, ownership))
 
                 def build(ownership: Ownership = ownership) -> EmulatedNetwork:
                     return EmulatedNetwork.build(topology, shaping, ownership, part=parts[ownership.machine])

@@ -184,8 +184,7 @@ def test_a_testbed_over_three_machines_is_one(
                         assert reading.parameters.delay_s == pytest.approx(asked.delay_s, abs=1e-6)
                         assert reading.parameters.bandwidth_bps == pytest.approx(asked.bandwidth_bps, abs=8)
         assert {(*one.link, one.direction) for one in survey(lab2.ownership.name).links} <= {*after}
-    for machine in machines:
-        eventually(lambda machine=machine: tunnel_sockets(machine) == 0)  # type: ignore[misc]
+    assert [tunnel_sockets(machine) for machine in machines] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("shaping", BACKENDS)
@@ -295,10 +294,10 @@ def undone_after_a_kill(name: str, machine: LabMachine, part: Part, lines: int |
     killed_while_building(name, machine, part, lines)
     ownership = Ownership.open(name)
     processes = set(ownership.processes())
-    assert ownership.undo().failures == []
+    assert machine.do(ownership.undo).failures == []
+    assert tunnel_sockets(machine) == 0
     assert not (RUN_FOLDER / name).exists() and not any(is_alive(one) for one in processes)
     assert ownership.group is None or not ownership.group.exists()
-    eventually(lambda: tunnel_sockets(machine) == 0)
     assert json.loads(machine.run("ip", "-json", "link"))[1:][-1]["ifname"] == "eth0"
 
 
