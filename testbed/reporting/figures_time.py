@@ -85,9 +85,9 @@ def _success(panel: Panel, run: Shown, end_s: float, colour: str, *, alone: bool
 
 def _channel_panels(groups: Sequence[_Group], boxes: Sequence[Box], x: Linear, end_s: float) -> list[Panel]:
     at_s = np.linspace(0, end_s, _FINE)
-    every = np.concatenate([group.bandwidth_bps.ravel() for group in groups])
+    extremes = [float(f(group.bandwidth_bps)) for group in groups for f in (np.min, np.max)]
     highest_loss = max(float(group.loss.max()) for group in groups)
-    rates = Panel(boxes[0], x, logarithmic(every.tolist(), factor=1e-6))
+    rates = Panel(boxes[0], x, logarithmic(extremes, factor=1e-6))
     losses = Panel(boxes[1], x, Linear(0, max(0.01, 1.05 * highest_loss), factor=100))
     rates.axes(None, "bandwidth, Mbit/s")
     losses.axes("time, s", "loss, %")

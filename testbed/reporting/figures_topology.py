@@ -87,9 +87,10 @@ def topology_drawn(run: Shown, topology: ResolvedTopology) -> Drawing:
     said: dict[tuple[str, str], list[tuple[_Place, _Place, str]]] = {}  # by where links lead, and from what
     for link in topology.links:
         ends = (at[link.a], at[link.b])
-        if ends in drawn:
+        names = (ends[0].names[0], ends[1].names[0])
+        if names in drawn:
             continue
-        drawn.add(ends)
+        drawn.add(names)
         state = states[link.a, link.b]
         lines.append(_line(ends, state, _words(link.a, link.b, link.up, link.down, state)))
         left, right = sorted(ends, key=lambda place: place.x)

@@ -36,6 +36,7 @@ from testbed.reporting.page_tables import (
     device_table,
     difference_table,
     event_table,
+    machine_table,
     made_from_table,
     misses_table,
     phase_table,
@@ -47,6 +48,8 @@ from testbed.reporting.stored_run import StoredRun
 from testbed.reporting.verdict import VALID
 
 NAME = "report.html"
+_MOST_CHARACTERS = 500_000
+"""Of a manifest that is on the page as a whole."""
 
 _OPTIONS = "What was decided, over the answered jobs; vertical lines are 95 % Wilson intervals."
 _WHOLE = "Each run over all its jobs, of which those not on time count as wrong; with 95 % Wilson intervals."
@@ -115,7 +118,7 @@ def _alone(run: Shown) -> str:
         Section("Misses", None, _those(misses_table([run]))),
         Section("Devices", None, [device_table(run)]),
         Section("Certificate", None, _those(certificate_table(run), bytes_table(run))),
-        Section("Manifest", None, _those(made_from_table(run), event_table(run))),
+        Section("Manifest", None, _those(made_from_table(run), machine_table(run), event_table(run))),
     ]
     return _rendered(run.folder, [run], _figures(run), sections)
 
@@ -198,6 +201,7 @@ def _rendered(title: str, runs: Sequence[Shown], figures: Sequence[Figure], sect
         figures=figures,
         sections=[section for section in sections if section.drawing or section.tables],
         manifests=[(run.folder, _indented(run.manifest)) for run in runs if run.manifest],
+        most=_MOST_CHARACTERS,
         style=_source(environment, "style.css"),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

@@ -22,6 +22,7 @@ from testbed.reporting.phases import Phase
 from testbed.reporting.verdict import ANSWERED, VALID
 
 _MOST_DIFFERENCES = 60
+_MOST_ROWS = 500
 _OF_THE_MOMENT = ("load_average", "events", "overruns")
 """What no two runs share."""
 
@@ -156,11 +157,13 @@ def class_table(runs: Sequence[Shown]) -> Table | None:
 
 
 def device_table(run: Shown) -> Table:
-    """Each device's jobs."""
+    """Each device's jobs; of many devices those with the lowest success."""
     rows = []
     on_time, answered = run.is_(Outcome.ON_TIME), run.is_(*ANSWERED)
     completion_ms, payload = run.column("completion_ms"), run.column("payload_bytes")
-    for name, place in sorted(run.jobs.groupby("device").indices.items(), key=lambda pair: _natural(pair[0])):
+    devices = sorted(run.jobs.groupby("device").indices.items(), key=lambda pair: _natural(pair[0]))
+    poorest = sorted(devices, key=lambda pair: float(on_time[pair[1]].mean()))[:_MOST_ROWS]
+    for name, place in devices if len(devices) <= _MOST_ROWS else poorest:
         times = completion_ms[place][answered[place]]
         k, n = int(on_time[place].sum()), len(place)
         rows.append(
@@ -169,12 +172,13 @@ def device_table(run: Shown) -> Table:
                 Cell(f"{n:,}", n),
                 _share(k / n),
                 Cell(interval(wilson_interval(k, n))),
-                *(_ms(float(np.percentile(times, share)) if len(times) else None) for share in (50, 95)),
+                *(_ms(figure) for figure in (np.percentile(times, (50, 95)).tolist() if len(times) else (None, None))),
                 Cell(size(float(payload[place].mean())), float(payload[place].mean())),
             ]
         )
     columns = ("device", "jobs", "on time", "95 %", "p50", "p95", "payload a job")
-    return Table("devices", "Jobs by device; completion in ms, of the answered.", columns, rows, long=True)
+    few = f" The {len(rows)} of {len(devices)} devices with the lowest success." if len(rows) < len(devices) else ""
+    return Table("devices", f"Jobs by device; completion in ms, of the answered.{few}", columns, rows, long=True)
 
 
 def certificate_table(run: Shown) -> Table | None:
@@ -193,7 +197,7 @@ def certificate_table(run: Shown) -> Table | None:
         return None
     columns = ("when", "direction", "bandwidth, Mbit/s", "delay, ms", "jitter, ms", "loss, %", "")
     caption = "Asked / measured (interval); columns sort by what was measured."
-    return Table("certificate", caption, columns, rows, long=True)
+    return _bounded(Table("certificate", caption, columns, rows, long=True))
 
 
 def bytes_table(run: Shown) -> Table | None:
@@ -213,7 +217,7 @@ def bytes_table(run: Shown) -> Table | None:
     if not rows:
         return None
     columns = ("direction", "carried", "in the ledger", "sent again", "headers", "unexplained", "")
-    return Table("bytes", "IP bytes of each direction, and what explains them.", columns, rows, long=True)
+    return _bounded(Table("bytes", "IP bytes of each direction, and what explains them.", columns, rows, long=True))
 
 
 def made_from_table(run: Shown) -> Table:
@@ -238,9 +242,32 @@ def made_from_table(run: Shown) -> Table:
             str(part) for part in (manifest.get("cpus"), *(manifest.get("load_average") or ())) if part is not None
         ),
         "paced computations overrun": manifest.get("overruns"),
+        "CPUs busy": _busy(manifest.get("cpu_busy") or ()),
     }
     rows = [[Cell(name), Cell(str(value))] for name, value in said.items() if value not in (None, "")]
     return Table("made-from", "What the run was made from.", ("", ""), rows)
+
+
+def machine_table(run: Shown) -> Table | None:
+    """The machines of a testbed of several, and how their clocks stood; None where there was one."""
+    clocks = run.manifest.get("clocks") or {}
+    rows = []
+    for name, facts in (run.manifest.get("machines") or {}).items():
+        clock = clocks.get(name) or {}
+        offset, error = (None if clock.get(part) is None else 1e3 * clock[part] for part in ("offset_s", "error_s"))
+        nodes = facts.get("nodes") or ()
+        rows.append(
+            [
+                Cell(name),
+                Cell(str(facts.get("address", ABSENT))),
+                Cell(f"{len(nodes)}: {', '.join(nodes)}", len(nodes)),
+                Cell(" ".join(str(facts[part]) for part in ("kernel", "machine") if part in facts)),
+                Cell(str(facts.get("cpus", ABSENT)), facts.get("cpus")),
+                Cell(ABSENT if offset is None else f"{offset:.3f} ± {error or 0:.3f} ms", offset),
+            ]
+        )
+    columns = ("machine", "address", "nodes", "kernel", "CPUs", "clock ahead")
+    return Table("machines", "Machines; clocks against the driver's.", columns, rows) if rows else None
 
 
 def event_table(run: Shown) -> Table | None:
@@ -291,6 +318,21 @@ def _pair(asked: float | None, measured: Interval | None, scale: float) -> Cell:
     low, high = measured.low * scale, measured.high * scale
     words = f"{left} / {_brief(measured.value * scale)} ({_brief(low)}–{_brief(high)})"
     return Cell(words, measured.value * scale)
+
+
+def _busy(shares: Sequence[float]) -> str:
+    return (
+        f"{percent(sum(shares) / len(shares), 0)} on average, {percent(max(shares), 0)} at the most" if shares else ""
+    )
+
+
+def _bounded(table: Table) -> Table:
+    """The table, of many rows those first in which something is amiss."""
+    if len(table.rows) <= _MOST_ROWS:
+        return table
+    rows = sorted(table.rows, key=lambda row: not any(cell.bad for cell in row))[:_MOST_ROWS]
+    caption = f"{table.caption} {_MOST_ROWS} of {len(table.rows)}, what is amiss first; certificate.json has all."
+    return msgspec.structs.replace(table, caption=caption, rows=rows)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -16,7 +16,7 @@ from testbed.reporting.figures_svg import Linear, Logarithmic, tag
 from testbed.reporting.figures_topology import CUT, MISSED, OK, STEADY, VARIED, link_states, topology_drawn
 from testbed.reporting.page import NAME, draw_own_page, page, write_page
 from testbed.reporting.page_data import read
-from testbed.reporting.page_tables import difference_table, misses_table
+from testbed.reporting.page_tables import certificate_table, device_table, difference_table, misses_table
 from testbed.reporting.stored_run import StoredRun, open_run
 from tests.reporting.page_runs import store, topology
 
@@ -150,3 +150,24 @@ def test_a_page_is_written_in_one_piece(tmp_path, mixed, several) -> None:
     write_page(runs, tmp_path / "page.html")
     assert (tmp_path / "page.html").read_text().rstrip().endswith("</html>")
     assert not list(tmp_path.glob(".page*"))
+
+
+def test_the_machines_of_a_run_are_told_with_their_clocks(tmp_path, mixed) -> None:
+    run = store(tmp_path, mixed(20, 1))
+    machines = {"lab1": {"address": "10.9.0.1", "nodes": ["dev1"], "cpus": 2}, "lab2": {"address": "10.9.0.2"}}
+    clocks = {"lab2": {"offset_s": -0.0015, "drift_s": 0.0, "error_s": 0.00002}}
+    run.write_manifest({**run.manifest, "machines": machines, "clocks": clocks, "cpu_busy": [0.5, 0.7]})
+    content = page([run])
+    assert "-1.500 ± 0.020 ms" in content and "10.9.0.1" in content
+    assert "60 % on average, 70 % at the most" in content
+
+
+def test_what_is_amiss_comes_first_where_there_is_too_much_to_show(tmp_path, mixed) -> None:
+    devices = 600
+    rows = [msgspec.structs.replace(row, device=f"dev{row.job_id + 1}") for row in mixed(devices, 1)]
+    run = read(store(tmp_path, rows, of=topology(devices), missed="dev600"))
+    certificate, poorest = certificate_table(run), device_table(run)
+    assert certificate is not None and len(certificate.rows) == len(poorest.rows) == 500
+    assert certificate.rows[0][1].words == "dev600 to ap1" and "500 of 2404" in certificate.caption
+    missed = sum(row.outcome is not Outcome.ON_TIME for row in rows)
+    assert [row[2].words for row in poorest.rows[:missed]] == ["0.0 %"] * missed
