@@ -48,6 +48,35 @@ def check(
     raise typer.Exit(0 if all(report.ok for report in reports) else 2)
 
 
+@app.command()
+def prepare(
+    topology: _Topology,
+    torch_index: Annotated[
+        str | None, typer.Option(help="URL of the index where pip finds torch there.", show_default=False)
+    ] = None,
+    json: _Json = False,
+) -> None:
+    """Install what the machines lack: Debian packages, an environment, this project's wheel (exit status 1 if not)."""
+    import msgspec
+
+    from testbed.cli.progress import Steps
+    from testbed.cli.topologies import resolved
+    from testbed.network.ownership import require_root
+
+    plan = resolved(topology, None)
+
+    from testbed.cluster import prepare as preparing
+
+    require_root()
+    results = preparing.prepare(plan, torch_index, Steps())
+    if json:
+        print(msgspec.json.encode({"machines": results}).decode())
+    else:
+        for one in results:
+            print(f"{one.machine}: {one.error or '; '.join(one.done) or 'has all that it needs'}")
+    raise typer.Exit(0 if all(one.ok for one in results) else 1)
+
+
 def _print(reports: Sequence[Report]) -> None:
     from rich import box
     from rich.console import Console

@@ -20,6 +20,7 @@ from testbed.cluster.ssh import (
 )
 from testbed.documents.model import one_of
 from testbed.documents.resolved import Machine, ResolvedTopology
+from testbed.network.diagnosis import FOR_TUNNELS
 from testbed.network.errors import RefusedError
 
 CHECKS = ("ssh", "root", "testbed", "kernel", "versions", "clock", "addresses", "ports", "disk")
@@ -122,8 +123,7 @@ def _clock(remote: Remote) -> Clock:
 
 def _unseen(error: MachineError) -> list[Finding]:
     passed = {NoSudoError: ("ssh",), FailedError: ("ssh", "root")}.get(type(error), ())
-    text = str(error).split(": ", 1)[1]  # the machine's name stands beside it already
-    return [*(Finding(name, True, "yes") for name in passed), Finding(CHECKS[len(passed)], False, text)]
+    return [*(Finding(name, True, "yes") for name in passed), Finding(CHECKS[len(passed)], False, error.fault)]
 
 
 def _judged(machine: Machine, driver: str, seen: Seen, all_facts: Mapping[str, Facts], shaping: str) -> list[Finding]:
@@ -143,7 +143,8 @@ def _judged(machine: Machine, driver: str, seen: Seen, all_facts: Mapping[str, F
 
 
 def _kernel(own: Facts, all_facts: Mapping[str, Facts], shaping: str) -> Finding:
-    missing = [check for check in own.diagnosis.checks if check.needed and not check.ok and check.group != "python"]
+    needed = [check for check in own.diagnosis.checks if check.needed or check.name in FOR_TUNNELS]
+    missing = [check for check in needed if not check.ok and check.group != "python"]
     if missing:
         what = "; ".join(f"{check.name}: {check.detail}" for check in missing)
         return Finding("kernel", False, what, " && ".join(check.remedy for check in missing if check.remedy) or None)
@@ -161,16 +162,7 @@ def _kernel(own: Facts, all_facts: Mapping[str, Facts], shaping: str) -> Finding
 
 def _versions(own: Facts, first: Facts, driver: str) -> Finding:
     ours, theirs = own.software, first.software
-    differing = [
-        f"{what} {here or 'missing'} (on {driver} {there})"
-        for what, here, there in (
-            ("Python", ours.python, theirs.python),
-            ("architecture", ours.architecture, theirs.architecture),
-            ("testbed", f"{ours.version} of {ours.code}", f"{theirs.version} of {theirs.code}"),
-            *((name, ours.packages.get(name), version) for name, version in theirs.packages.items()),
-        )
-        if here != there
-    ]
+    differing = ours.differences(theirs, driver)
     if not differing:
         return Finding("versions", True, f"Python {ours.python}, ray {ours.packages.get('ray')}")
     if ours.python != theirs.python:

@@ -39,6 +39,16 @@ class Software(msgspec.Struct, frozen=True):
     architecture: str
     packages: dict[str, str]  # those of which the testbed requires a version of its choice, "" where missing
 
+    def differences(self, other: Software, name: str) -> list[str]:
+        """What is otherwise than on the machine of that name, in words."""
+        pairs = [
+            ("Python", self.python, other.python),
+            ("architecture", self.architecture, other.architecture),
+            ("testbed", f"{self.version} of {self.code}", f"{other.version} of {other.code}"),
+            *((package, self.packages.get(package), version) for package, version in other.packages.items()),
+        ]
+        return [f"{what} {own or 'missing'} (on {name} {its})" for what, own, its in pairs if own != its]
+
 
 class Facts(msgspec.Struct, frozen=True):
     """What one machine has."""
@@ -85,6 +95,11 @@ def software() -> Software:
             except metadata.PackageNotFoundError:
                 packages[name] = ""
     return Software(metadata.version("testbed"), _digest(), platform.python_version(), platform.machine(), packages)
+
+
+def installed(asked: None) -> Software:
+    """The same, for who asks from another machine."""
+    return software()
 
 
 def _digest() -> str:

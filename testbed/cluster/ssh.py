@@ -41,6 +41,7 @@ class MachineError(RefusedError):
 
     def __init__(self, machine: Machine, message: str) -> None:
         self.machine = machine.name
+        self.fault = message
         super().__init__(f"{machine.name} ({machine.address}): {message}")
 
 

@@ -1,8 +1,8 @@
 """Lab machines on this one: namespaces with an sshd each, on a management and a data network of their own.
 
-A machine has its own network, processes, mounts, host name and `/run`, so that what one of them holds under
-`/run/testbed` no other sees; the rest of the file system, the kernel and its clock are shared. The bridges lie in a
-namespace of their own. Everything ends with the process that made it, whatever ends that.
+A machine has its own network, processes, mounts, host name, users, cgroups and `/run`, so that what one of them holds
+under `/run/testbed` no other sees; the rest of the file system, the kernel and its clock are shared. The bridges lie in
+a namespace of their own. Everything ends with the process that made it, whatever ends that.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from testbed.network import cgroup
 from testbed.network.cgroup import HIERARCHIES
 
 SSHD = "/usr/sbin/sshd"
@@ -33,6 +34,7 @@ set -e
 mount -t tmpfs -o mode=755 run /run
 mkdir /run/sshd
 for file in passwd shadow hosts; do mount --bind {folder}/$file /etc/$file; done
+{groups}
 {more}
 hostname {name}
 ip link set lo up
@@ -101,6 +103,11 @@ class LabMachine:
         self.address, self.tunnel_address = (f"{prefix}.{number}" for prefix in PREFIXES.values())
         self._lab = lab
         self._init: _Init | None = None
+        self._groups = {  # a part of each hierarchy, which the machine has for the whole
+            hierarchy: hierarchy / f"{lab.folder.name}-{self.name}"
+            for hierarchy in HIERARCHIES
+            if (hierarchy / "cgroup.procs").exists()
+        }
 
     @property
     def pid(self) -> int:
@@ -114,7 +121,10 @@ class LabMachine:
         (folder / f"{self.name}.conf").write_text(
             _SSHD.format(address=self.address, folder=folder, name=self.name), encoding="ascii"
         )
-        script = _MACHINE.format(name=self.name, folder=folder, sshd=SSHD, more=self._lab.more)
+        for group in self._groups.values():
+            group.mkdir()
+        groups = "\n".join(f"mount --bind {group} {hierarchy}" for hierarchy, group in self._groups.items())
+        script = _MACHINE.format(name=self.name, folder=folder, sshd=SSHD, groups=groups, more=self._lab.more)
         log = folder / f"{self.name}.log"
         self._init = _Init("--mount", "--uts", script=script, log=log)
         for interface, prefix in PREFIXES.items():
@@ -134,15 +144,13 @@ class LabMachine:
     def off(self) -> None:
         """Switches the machine off, without a warning."""
         if self._init:
-            groups = self.groups()
             for interface in PREFIXES:  # before it ends, as the kernel takes its time to remove a namespace
                 with contextlib.suppress(AssertionError):
                     self._lab.ip(f"link del {interface}-{self.number}")
             self._init.end()
             self._init = None
-            for group in sorted(groups, reverse=True):  # a machine that is off has no cgroups
-                with contextlib.suppress(OSError):
-                    group.rmdir()
+            for group in self._groups.values():
+                cgroup.remove(group)
 
     def cut(self, interface: str = "eth0") -> None:
         """Pulls the cable of one of its interfaces."""
@@ -195,23 +203,14 @@ class LabMachine:
                     found[int(folder.name)] = words
         return found
 
-    def groups(self) -> set[Path]:
-        """The cgroups of testbeds that its processes are in, and those below them."""
-        mine = set(map(str, self.pids()))
-        return {
-            procs.parent
-            for hierarchy in HIERARCHIES
-            for procs in hierarchy.glob("testbed-*/**/cgroup.procs")
-            if mine.intersection(_read(procs).split())
-        }
-
     def left(self) -> list[str]:
         """What testbeds have left here, in words: processes, files, cgroups and interfaces; nothing if all is clean."""
         running = {pid: " ".join(argv) for pid, argv in self.pids().items() if pid != self.pid}
         words = [f"process {pid}: {argv}" for pid, argv in running.items() if argv and not argv.startswith("sshd: ")]
         root = Path(f"/proc/{self.pid}/root")
         words += [f"file {path.relative_to(root)}" for path in sorted((root / "run" / "testbed").rglob("*"))]
-        words += [f"cgroup {group}" for hierarchy in HIERARCHIES for group in hierarchy.glob(f"testbed-*.{self.name}")]
+        groups = [each for group in self._groups.values() for each in group.glob("testbed-*")]
+        words += [f"cgroup {group}" for group in groups]
         links = self.run("ip", "-br", "link").stdout.splitlines()
         interfaces = {line.split()[0].split("@")[0] for line in links}
         return words + [f"interface {name}" for name in sorted(interfaces - {"lo", *PREFIXES})]
@@ -309,10 +308,3 @@ def new_key(path: Path) -> None:
 def _run(argv: Sequence[str]) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, f"{' '.join(argv)}: {done.stderr}"
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
