@@ -30,6 +30,7 @@ from testbed.documents.resolve import resolve
 from testbed.documents.resolved import ResolvedTopology
 from testbed.documents.topology import Topology
 from testbed.documents.workload import Workload
+from testbed.network.errors import RefusedError
 from testbed.network.ownership import require_root
 from testbed.network.probe import choose_shaping
 from testbed.reporting.live import Standing
@@ -37,7 +38,7 @@ from testbed.reporting.load import Load
 from testbed.reporting.stored_run import StoredRun
 from testbed.reporting.stored_run import open_run as open_stored
 from testbed.reporting.summary import Summary
-from testbed.runtime.lifecycle import Running, attached, brought_up
+from testbed.runtime.lifecycle import Running, attached, brought_up, topology_up
 from testbed.workload.inputs import Inputs, check_policies, draw_inputs, prepare_payloads
 from testbed.workload.load import find_loads
 from testbed.workload.simulated import simulate_series
@@ -133,10 +134,11 @@ class Testbed:
         """Bring a testbed up for the block, under the topology's name or another; `tell` hears of each step.
 
         Raises:
+            RefusedError: not as root, or over several machines: that is for the command.
             NetworkError, RayError, AssemblyError: it could not be brought up; nothing is left of it.
         """
-        require_root()
         plan = resolve(topology)
+        _only_here(plan)
         if name is not None:
             plan = msgspec.structs.replace(plan, name=name)
         with brought_up(plan, choose_shaping(shaping), keep=False, tell=tell) as running:
@@ -148,9 +150,10 @@ class Testbed:
         """Hold for the block a testbed that `testbed up` brought up, and leave it up.
 
         Raises:
+            RefusedError: as `up` does.
             NetworkError: none of that name is up, or another command holds it.
         """
-        require_root()
+        _only_here(topology_up(name))
         with attached(name) as running:
             yield cls(running, tell)
 
@@ -225,6 +228,12 @@ def _inputs(workload: Workload, topology: ResolvedTopology, seed: int, *, simula
     check_policies(workload, topology, inputs.profile, seed)
     prepare_payloads(workload, topology, inputs, _unseen, simulated=simulated)
     return inputs
+
+
+def _only_here(topology: ResolvedTopology) -> None:
+    require_root()
+    if topology.machines:  # Ray must be told where to listen before the program begins, which the command sees to
+        raise RefusedError("a testbed over several machines is run by the command: testbed run --topology FILE")
 
 
 def _source(document: Document, what: str) -> Source:
