@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from testbed.documents.resolved import CutEvent, Fading, LinkChange, LinkEvent, LinkParameters, ResolvedTopology
+from testbed.network.allotment import Allotment, Allotted
 from testbed.network.build import EmulatedNetwork
 from testbed.network.links import AppliedChange, PlannedChange
 from testbed.network.player import Player
@@ -134,6 +135,37 @@ def test_a_flow_of_tcp_lives_through_fading(built: Build, shaping: Shaping) -> N
     assert len(up) > 70
     rates = {change.planned.parameters.bandwidth_bps for change in up}
     assert len(rates) == len(up)
+    assert network.links()[LINK] == (REST, REST)
+
+
+@pytest.mark.parametrize("shaping", BACKENDS)
+def test_what_is_allotted_of_a_link_is_what_passes(built: Build, shaping: Shaping) -> None:
+    """A fifth of 20 Mbit/s, then all of it, then an event slows the link down: by what a lone datagram takes."""
+    network = built(star(1, REST), shaping)
+    near, far = sockets(network, "dev1", "edge1", socket.SOCK_DGRAM)
+    start_ns = time.monotonic_ns() + 100_000_000
+    shares = [Allotted(start_ns, {(LINK, 0): Allotment(0.2)}), Allotted(start_ns + 500_000_000, {})]
+    slow = PlannedChange(start_ns + 1_000_000_000, LINK, 0, msgspec.structs.replace(REST, bandwidth_bps=2e6))
+    applied: list[AppliedChange] = []
+    player = Player(network, iter([slow]), applied.extend, lambda: shares.pop(0) if shares else None)
+    fastest_s = []
+    with near, far:
+        for part in range(3):
+            time.sleep(max(0.0, (start_ns + 500_000_000 * part - time.monotonic_ns()) / 1e9 + 0.1))
+            took_s = []
+            for _ in range(8):
+                time.sleep(0.02)
+                began_s = time.monotonic()
+                near.send(bytes(1372))  # 1,400 bytes at the IP layer
+                far.recv(2000)
+                took_s.append(time.monotonic() - began_s)
+            fastest_s.append(min(took_s))
+    assert player.stop() == []
+    assert [change.planned.parameters.bandwidth_bps for change in applied] == [4e6, 20e6, 2e6]
+    assert [change.planned.whole for change in applied] == [REST, None, None]
+    for one_s, rate_bps in zip(fastest_s, (4e6, 20e6, 2e6), strict=True):
+        assert one_s > 0.95 * (8 * 1400 / rate_bps + 0.002)
+    assert fastest_s[1] < fastest_s[0] < fastest_s[2]
     assert network.links()[LINK] == (REST, REST)
 
 

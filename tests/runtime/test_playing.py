@@ -27,6 +27,7 @@ from testbed.documents.resolved import (
     StartEvent,
     StopEvent,
 )
+from testbed.network.shape import Shaping
 from testbed.runtime.board import Board
 from testbed.runtime.paths import Hop
 from testbed.runtime.playing import Playing
@@ -117,9 +118,12 @@ def test_runs_of_one_seed_have_the_same_channel(staged: Callable, tmp_path: Path
     assert one[:common] == again[:common] != other[:common]
 
 
-def test_slots_give_links_shares_of_their_rates_until_they_are_given_up(staged: Callable, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shaping", [Shaping.RELAY, pytest.param(Shaping.NETEM, marks=pytest.mark.netem)])
+def test_slots_give_links_shares_of_their_rates_until_they_are_given_up(
+    staged: Callable, tmp_path: Path, shaping: Shaping
+) -> None:
     """dev1's link is changed by an event, dev2's fades every 20 ms: both keep a share, and the board tells neither."""
-    network = staged(TOPOLOGY).network
+    network = staged(TOPOLOGY, shaping).network
     board = Board(tmp_path / "board", TOPOLOGY)
     board.slots.clear()
 
