@@ -30,7 +30,7 @@ from testbed.network import tunnels
 from testbed.network.build import EmulatedNetwork
 from testbed.network.certify_parts import Round, certify_parts, probe_part
 from testbed.network.counters import Direction, counted_at_rest, joined
-from testbed.network.errors import NetworkError
+from testbed.network.errors import NetworkError, RefusedError
 from testbed.network.inside import hosts_text
 from testbed.network.links import PlannedChange
 from testbed.network.namespace import socket_in
@@ -41,7 +41,7 @@ from testbed.network.shape import Shaping
 from testbed.network.state import read_state
 from testbed.network.survey import survey
 from testbed.network.underlay import Underlay, measure
-from tests.network.conftest import BACKENDS
+from tests.network.conftest import BACKENDS, star
 from tests.network.machines import LabMachine, lab, measured, split, spread
 
 pytestmark = pytest.mark.root
@@ -239,6 +239,39 @@ def test_the_network_between_machines_is_measured_before_anything_is_made(machin
         third.run("tc", "qdisc", "delete", "dev", "eth0", "root")
     with pytest.raises(NetworkError, match=r"from 10\.9\.0\.1 to 10\.9\.0\.2 could not be measured: .*firewall"):
         first.do(lambda: measure("10.9.0.1", "10.9.0.2", 9))
+
+
+def test_what_a_slow_network_takes_is_taken_off_and_what_it_cannot_give_is_refused(
+    built: Callable[..., EmulatedNetwork], fresh_name: Callable[[], str]
+) -> None:
+    slow = built(star(2, LinkParameters(50e6, 0.002)))  # a testbed's nodes are the machines of another
+    machines = [
+        LabMachine(f"lab{number}", slow.namespace_pid(f"dev{number}"), slow.address(f"dev{number}"))
+        for number in (1, 2)
+    ]
+    underlay = measured(*machines)
+    assert 0.004 < underlay.delay_s < 0.006 and 30e6 < min(underlay.rates_bps) <= max(underlay.rates_bps) < 52e6
+    asked = LinkParameters(5e6, 0.010, 0.002)
+    topology = msgspec.structs.replace(star(1, asked, asked), tolerance=Tolerance(0.05, 2.0))
+    placement = {"ap1": "lab1", "edge1": "lab1", "dev1": "lab2"}
+    parts = split(topology, placement, machines, underlay)
+    with spread(fresh_name(), topology, parts, machines, Shaping.RELAY) as networks:
+        clocks = dict.fromkeys(networks, Same())
+        entries = certify_parts(topology, networks["lab1"].links(), parts["lab1"], clocks, together(networks), only=[0])
+        assert [entry.reason for entry in entries if not entry.ok] == []
+        assert {entry.asked.delay_ms for entry in entries} == {10.0}
+    for ask, complaint in (
+        (
+            LinkParameters(5e6, 0.003),
+            r"asks for a delay of 3\.000 ms but the network from lab2 to lab1 takes [45]\.\d\d\d",
+        ),
+        (
+            LinkParameters(90e6, 0.010),
+            r"asks for 90 Mbit/s but the network from lab2 to lab1 gives [345]\d(\.\d+)? Mbit/s",
+        ),
+    ):
+        with pytest.raises(RefusedError, match=complaint):
+            split(star(1, ask), placement, machines, underlay)
 
 
 def test_tunnels_that_another_testbed_has_are_not_taken(
