@@ -102,21 +102,22 @@ def simulate(
     ended: Counter[Outcome] = Counter()
     fault: KeyboardInterrupt | None = None
 
-    def keep() -> None:
-        more = simulation.take_rows()
+    def keep(now_s: float) -> Standing:
+        more, links = simulation.take_rows(), simulation.take_links()
         stored.append(more)
-        stored.append_links(simulation.take_links())
+        stored.append_links(links)
         rows.extend(more)
         ended.update(row.outcome for row in more)
+        name, jobs = stored.path.name, len(inputs.jobs)
+        return Standing(now_s, workload.duration_s, jobs, ended, name, policy.name, more, links)
 
     try:
         for now_s in simulation.play(_STEP_S):
-            keep()
-            watch(Standing(now_s, workload.duration_s, len(inputs.jobs), ended))
+            watch(keep(now_s))
     except KeyboardInterrupt as interrupt:
         fault = interrupt
     simulation.end(_INTERRUPTED if fault else DRAINED)
-    keep()
+    watch(keep(simulation.now_s))
     stored.append_slots(simulation.slots)
     slots = None
     if decides_slots(policy.name):
