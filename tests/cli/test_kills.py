@@ -33,8 +33,9 @@ VICTIMS = {
     "gcs": "/gcs_server",
     "relay": "/relay",
     "any": "",
+    "decider": "ray::DeciderActor",
 }
-"""Whom to kill, by a word in the command line."""
+"""Whom to kill, by a word in the command line; the decider lives in a run that is decided by slots."""
 
 
 def of_the_testbed(word: str) -> list[int]:
@@ -108,10 +109,13 @@ def strangers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def test_down_cleans_up_after_a_kill(strangers, command, files, machine, tmp_path, number) -> None:
     draw = random.Random(number)
     phase = PHASES[number % len(PHASES)]
-    victim = "command" if phase == "down" else draw.choice(["command", *VICTIMS])
+    others = ["command", *(name for name in VICTIMS if name != "decider")]
+    victim = {"up": draw.choice(others), "run": draw.choice(["decider", *others]), "down": "command"}[phase]
+    if number == PHASES.index("run"):  # of the few rounds one is the decider's
+        victim = "decider"
     instant_s = draw.uniform(0, LASTS_S[phase])
     print(f"SIGKILL of {victim} {instant_s:.2f} s into {phase}")
-    topology, workload = files(NAME)
+    topology, workload = files(NAME, policy="grl" if victim == "decider" else "greedy")
     if phase != "up":
         command("up", topology)
     arguments = {

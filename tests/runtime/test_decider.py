@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from testbed.documents.resolved import (
@@ -20,11 +21,13 @@ from testbed.documents.resolved import (
     ResolvedTopology,
 )
 from testbed.jobs.decision import LOCAL, Decision
+from testbed.jobs.job import Job
+from testbed.jobs.observation import Air
 from testbed.jobs.slot import LAST_FOR, DecidedBy, SlotRow
 from testbed.offloading.slots import Assignment, SlotObservation
 from testbed.runtime.alarm import Alarm
 from testbed.runtime.board import Board
-from testbed.runtime.decider import Assigned, Outlook, SlotClock, decide_slots
+from testbed.runtime.decider import Assigned, Outlook, SlotClock, ahead_s, decide_slots, jobs_per_s
 from testbed.runtime.paths import Hop
 from testbed.runtime.slot_board import Posting
 from tests.runtime.conftest import PROFILE, RAW
@@ -135,7 +138,27 @@ def test_a_slot_is_seen_as_the_board_has_it(board: Board) -> None:
     assert (edge.up.bandwidth_bps, edge.up.delay_s, edge.unsent_bytes) == (3e6, pytest.approx(0.006), 700)
     assert edge.up.loss == pytest.approx(0.1) and edge.down.loss == 0
     assert edge.backlog_s == pytest.approx(0.02)
-    assert dev2.edges["edge2"].up.bandwidth_bps == 10e6
+    assert dev2.edges["edge2"].up.bandwidth_bps == 10e6 and dev2.edges["edge2"].air is None
+    assert dev2.jobs_per_s == 0
+
+
+def test_a_slot_tells_what_links_share_and_how_many_jobs_arrive(board: Board) -> None:
+    outlook = Outlook(TOPOLOGY, board, PROFILE, SLOT_S, 0.2, jobs_per_s=3.0)
+    seen = outlook.observe(0, time.monotonic())
+    assert {view.jobs_per_s for view in seen.devices.values()} == {3.0}
+    assert seen.devices["dev1"].edges["edge1"].air == Air("ap1", 6e6)
+    assert seen.devices["dev1"].edges["edge2"].air is None
+    jobs = [Job(number, f"dev{1 + number % 2}", 0, 0.5 * number, 0.2) for number in range(13)]
+    assert jobs_per_s(jobs, 2, None) == pytest.approx(13 / 2 / 6)
+    assert jobs_per_s(jobs, 2, 30.0) == jobs_per_s([], 2, None) == 0  # each waits for the one before
+
+
+def test_a_slot_is_looked_at_the_longer_ahead_the_more_there_is_but_never_before_the_last_has_half_gone() -> None:
+    many = msgspec.structs.replace(TOPOLOGY, devices={f"dev{n}": ResolvedDevice((), Compute()) for n in range(200)})
+    assert 0.01 <= ahead_s(TOPOLOGY) < 0.02 < ahead_s(many) < 0.05
+    clock = SlotClock(100.0, 0.1, ahead_s(many))
+    assert clock.looks_s(3) == pytest.approx(100.3 - ahead_s(many))
+    assert SlotClock(100.0, 0.02, ahead_s(many)).looks_s(3) == pytest.approx(100.05)
 
 
 def test_a_share_is_limited_by_what_the_rest_of_the_way_passes(board: Board) -> None:
