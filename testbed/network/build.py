@@ -202,6 +202,12 @@ class EmulatedNetwork:
         crossing = self._crossings.get(link)
         return crossing.emulated(parameters) if crossing else parameters
 
+    def fault(self, link: Pair, direction: int, parameters: LinkParameters) -> str | None:
+        """Why one direction (0: up) of a link cannot be so over the network between the machines of its ends; None if
+        it can, or if there is but one."""
+        crossing = self._crossings.get(link)
+        return crossing.fault(direction, parameters) if crossing else None
+
     def mtu(self, a: str, b: str) -> int:
         """The largest packet that a link takes, in IP bytes."""
         return self._mtus[self._plan.groups[a if a in self._plan.groups else b]]

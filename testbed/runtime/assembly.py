@@ -21,7 +21,7 @@ from testbed.network.certify_parts import Round, certify_parts
 from testbed.network.counters import Carried, Direction, joined
 from testbed.network.event_log import Happened, together
 from testbed.network.ownership import LOCAL
-from testbed.network.part import Part, pairs, parts
+from testbed.network.part import Part, event_faults, pairs, parts
 from testbed.network.record import LinkRows
 from testbed.network.shape import Shaping
 from testbed.network.underlay import Underlay
@@ -279,6 +279,13 @@ class Assembly:
             if problem:
                 return problem
         return None
+
+    def event_faults(self, events: Sequence[Event]) -> list[str]:
+        """What events ask of links between machines that the network between these cannot give."""
+        if len(self._networks) == 1:
+            return []
+        packed = self._get(self._networks[self._here].part.remote(), _named(self._here))
+        return event_faults(self.topology, msgspec.msgpack.decode(packed, type=Part), events)
 
     def prepare(self, spec: RunSpec) -> None:
         """Make everybody ready for a run: edges listen before devices connect.

@@ -176,8 +176,8 @@ class NetworkActor:
         """Change some parameters of a link in place; the changes as JSON. Returns why it cannot be so, if it cannot."""
         changes = (msgspec.json.decode(up, type=LinkChange), msgspec.json.decode(down, type=LinkChange))
         both = list(zip(changes, self._network.links()[a, b], strict=True))
-        for change, old in both:
-            if problem := impossible(change, old):
+        for direction, (change, old) in enumerate(both):
+            if problem := impossible(change, old) or self._network.fault((a, b), direction, change.applied_to(old)):
                 return problem
         self._network.set_link(a, b, *(change.applied_to(old) for change, old in both))
         self._publish()

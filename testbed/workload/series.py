@@ -8,6 +8,7 @@ from pathlib import Path
 from testbed.documents.events import resolve_events
 from testbed.documents.workload import Workload
 from testbed.network.certify import CertificateEntry, misses
+from testbed.network.errors import RefusedError
 from testbed.reporting.live import Standing
 from testbed.reporting.page import draw_own_page
 from testbed.reporting.stored_run import StoredRun
@@ -29,9 +30,12 @@ def run_series(
     """Run the workload under each policy in turn; the links are measured before, between and after.
 
     Raises:
+        RefusedError: events ask for what the network between machines cannot give; nothing was run.
         KeyboardInterrupt, AssemblyError: as `run` does; what was run is stored.
     """
     events = resolve_events(workload, running.topology)
+    if faults := running.assembly.event_faults(events):
+        raise RefusedError("\n".join(faults))
     certificate = running.certificate
     if not certificate:
         tell("certifying the links")

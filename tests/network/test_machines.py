@@ -195,6 +195,8 @@ def test_links_between_machines_change_on_both(
     with spread(name, TREE, split(TREE, PLACEMENT, machines, SAID), machines, shaping) as networks:
         ap1, dev2 = networks["lab1"], networks["lab2"]
         assert (dev2.sends(link, 0), dev2.sends(link, 1), ap1.sends(link, 0)) == (True, False, False)
+        assert "takes 0.100 ms itself" in str(networks["lab3"].fault(link, 0, LinkParameters(1e6)))
+        assert networks["lab3"].fault(("dev1", "ap1"), 0, LinkParameters(1e6)) is None
         slow, quick = LinkParameters(1e6, 0.010), LinkParameters(5e6, 0.002)
         for network in networks.values():
             network.set_link(*link, slow, quick)
