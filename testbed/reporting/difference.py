@@ -16,6 +16,7 @@ from testbed.reporting.verdict import ANSWERED
 CONFIGURED = ("topology", "workload", "policy", "seed")
 """What users choose of a manifest; what is neither this nor found out by the run is its environment."""
 _FOUND_OUT = ("events", "overruns", "cpu_busy")
+_OTHER_POLICIES = "workload.offloading.policy"  # which of them the run's is, `policy` says
 
 _ELSEWHERE = ("uplink", "edge_wait", "decode", "tail", "downlink")
 _SAME_JOB = ("device", "image", "job_class", "deadline_ms")
@@ -160,7 +161,7 @@ def _decisions(rows_a: Iterable[LedgerRow], rows_b: Iterable[LedgerRow]) -> Iter
 def _changes(a: Mapping[str, Any], b: Mapping[str, Any], names: Iterable[str]) -> Iterable[Change]:
     flat_a, flat_b = (dict(_flat({name: one.get(name) for name in names})) for one in (a, b))
     for name in sorted(flat_a.keys() | flat_b.keys()):
-        if flat_a.get(name) != flat_b.get(name):
+        if flat_a.get(name) != flat_b.get(name) and not name.startswith(_OTHER_POLICIES):
             yield Change(name, flat_a.get(name), flat_b.get(name))
 
 

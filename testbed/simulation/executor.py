@@ -50,7 +50,7 @@ class Executor:
                 self._turns.remove(turn)
             raise
         finally:
-            self._waiting_s -= expected_s
+            self._waiting_s = self._waiting_s - expected_s if self._turns else 0.0
 
     def _pass_on(self) -> None:
         self._held = bool(self._turns)

@@ -33,7 +33,7 @@ class Parts(NamedTuple):
     tail_s: float
 
 
-def photographs(store: Path, indices: frozenset[int], profile: Profile) -> Photographs:
+def read_photographs(store: Path, indices: frozenset[int], profile: Profile) -> Photographs:
     """What the prepared payloads of a run's photographs amount to."""
     stored = PayloadStore.read(store, indices)
     keys = ((image, row.option) for image in indices for row in profile.rows)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 
 import msgspec
 import simpy
@@ -38,7 +37,7 @@ from testbed.simulation.edge import Edge
 from testbed.simulation.instants import after
 from testbed.simulation.network import Network
 from testbed.simulation.overheads import DEVICE_PACED_S, EDGE_PACED_S
-from testbed.simulation.pace import Pace, photographs
+from testbed.simulation.pace import Pace, Photographs
 from testbed.simulation.routes import ways
 from testbed.simulation.slots import Assigned, decide_slots, slot_board
 from testbed.simulation.tcp import opened_window
@@ -66,7 +65,7 @@ class Simulation:
         chained_s: float | None,
         profile: Profile,
         labels: dict[int, int],
-        store: Path,
+        photographs: Photographs,
     ) -> None:
         """Everything at rest, before the first job.
 
@@ -83,7 +82,7 @@ class Simulation:
             chained_s: until then each device issues a job when its last has ended; None: as they arrive.
             profile: the model's.
             labels: photograph to class, for the photographs of the run.
-            store: the folder with their payloads, prepared.
+            photographs: what each of them becomes under each option.
         """
         env = self._env = simpy.Environment(initial_time=-_BEFORE_S)
         self._jobs, self._drain_s = jobs, drain_s
@@ -93,9 +92,8 @@ class Simulation:
         self._chains = 0  # devices that have jobs left to issue, one after another
         board = Board(topology, lambda: env.now)
         self._network = Network(env, topology, events, seed, board)
-        sizes = photographs(store, frozenset(labels), profile)
         edges = {
-            name: Edge(env, name, Pace(edge.compute, profile, EDGE_PACED_S), sizes)
+            name: Edge(env, name, Pace(edge.compute, profile, EDGE_PACED_S), photographs)
             for name, edge in topology.edges.items()
         }
         paces = {
@@ -125,7 +123,7 @@ class Simulation:
                 board=board,
                 pace=paces[topology.devices[name].compute],
                 edges=links,
-                photographs=sizes,
+                photographs=photographs,
                 labels=labels,
                 policy=policy_of_jobs,
                 policy_name=policy.name,

@@ -22,6 +22,7 @@ from testbed.reporting.stored_run import StoredRun
 from testbed.reporting.summary import summarise
 from testbed.reporting.verdict import Evidence
 from testbed.runtime.device_actor import DRAINED
+from testbed.simulation.pace import read_photographs
 from testbed.simulation.run import Simulation
 from testbed.workload.inputs import Inputs
 from testbed.workload.manifest import SIMULATED, manifest
@@ -96,7 +97,7 @@ def simulate(
         chained_s=workload.duration_s if chained else None,
         profile=inputs.profile,
         labels=inputs.labels,
-        store=inputs.store,
+        photographs=read_photographs(inputs.store, frozenset(inputs.labels), inputs.profile),
     )
     rows: list[LedgerRow] = []
     ended: Counter[Outcome] = Counter()
