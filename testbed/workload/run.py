@@ -32,6 +32,8 @@ from testbed.workload.cpu import CpuMeter
 from testbed.workload.inputs import Inputs
 
 Events = tuple[Event, ...]
+Lost = Callable[[str], str | None]
+"""Tells of a device why its process is gone, None while it lives."""
 
 LEAD_S = 0.5
 """From telling everybody to the run's start: longer than telling takes."""
@@ -71,7 +73,7 @@ def run(
     if machines := assembly.facts():
         manifest = {**manifest, "machines": machines}
     stored.write_manifest(manifest)
-    book = _Book(inputs, policy.name, stored)
+    book = Book(inputs, policy.name, stored)
     meter, cpu_busy = CpuMeter(), list[float]()
     fault: BaseException | None = None
     carried: dict[Direction, Carried] = {}
@@ -89,7 +91,7 @@ def run(
             rows, finished = assembly.collect()
             book.add(rows)
             if spec.chained_s is None:
-                book.close(assembly)
+                book.close(assembly.lost)
             links = assembly.collect_links()
             stored.append_links(links)
             slots += _stored(assembly.collect_slots(), stored)
@@ -113,8 +115,8 @@ def run(
         fault = AssemblyError("; ".join(assembly.lost_machines))
     book.add(ending.rows)
     if spec.chained_s is not None:
-        book.withdraw(assembly)
-    book.close(assembly, fault)
+        book.withdraw(assembly.lost)
+    book.close(assembly.lost, fault)
     stored.append_links(ending.links)
     slots += _stored(ending.slots, stored)
     certificate = Certificate(before)
@@ -154,7 +156,7 @@ def run(
     return certificate.after
 
 
-class _Book:
+class Book:
     """The ledger as it fills: every job once, stored as it comes."""
 
     def __init__(self, inputs: Inputs, policy: str, stored: StoredRun) -> None:
@@ -178,7 +180,7 @@ class _Book:
         """When the last job was answered, or issued where it was not, from the run's start."""
         return max((row.arrival_s + (row.completion_ms or 0.0) / 1e3 for row in self.rows), default=0.0)
 
-    def withdraw(self, assembly: Assembly) -> None:
+    def withdraw(self, lost: Lost) -> None:
         """Take out the jobs that were never issued, where each waits for the last: all after a device's last row, but
         for the one that a process may have been at when it died."""
         last = {row.device: row.job_id for row in sorted(self.rows, key=lambda row: row.job_id)}
@@ -186,16 +188,16 @@ class _Book:
         for job in list(self._open.values()):
             if job.job_id < last.get(job.device, 0):
                 continue  # its row is missing, and the verdict will say so
-            if job.device not in at_work and assembly.lost(job.device):
+            if job.device not in at_work and lost(job.device):
                 at_work.add(job.device)
                 continue
             del self._open[job.job_id]
             self.issued -= 1
 
-    def close(self, assembly: Assembly, fault: BaseException | None = None) -> None:
+    def close(self, lost: Lost, fault: BaseException | None = None) -> None:
         """Account for the jobs whose device's process did not live to do so: nobody knows whether they were sent."""
         cut_short = next(iter(_cut_short(fault)), None)
-        reasons = {device: assembly.lost(device) or cut_short for device in {job.device for job in self._open.values()}}
+        reasons = {device: lost(device) or cut_short for device in {job.device for job in self._open.values()}}
         self.add(
             [
                 ledger.unanswered(

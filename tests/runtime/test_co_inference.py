@@ -1,10 +1,12 @@
 """A device and an edge over real sockets in a namespace of the test's own, on one event loop, without Ray."""
 
 import asyncio
+import itertools
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,8 @@ from testbed.documents.resolved import (
     ResolvedEdge,
     ResolvedLink,
     ResolvedTopology,
+    StartEvent,
+    StopEvent,
 )
 from testbed.jobs.decision import LOCAL, Decision, Kind, OperatingPoint, Option
 from testbed.jobs.job import Job
@@ -139,11 +143,11 @@ def jobs(*arrivals_s: float) -> list[Job]:
     return [Job(number, "dev1", 0, arrival_s, 0.5) for number, arrival_s in enumerate(arrivals_s)]
 
 
-async def run(bench: Bench, work: list[Job], drain_s: float = 5.0) -> list[LedgerRow]:
+async def run(bench: Bench, work: list[Job], drain_s: float = 5.0, **options: Any) -> list[LedgerRow]:
     await bench.listen()
     await bench.device.open()
     start_s = time.monotonic() + 0.05
-    await bench.device.run(work, start_s, start_s + drain_s, "drained")
+    await bench.device.run(work, start_s, start_s + drain_s, "drained", **options)
     await bench.close()
     return sorted(bench.rows, key=lambda one: one.job_id)
 
@@ -253,6 +257,26 @@ def test_what_is_open_when_draining_ends_is_accounted_for(tmp_path: Path, namesp
     assert rows[0].outcome is Outcome.ON_TIME
     assert (rows[2].outcome, rows[2].error) == (Outcome.DROPPED, "drained")  # 12 ms of head and encoder were to come
     assert (rows[3].outcome, rows[3].decision) == (Outcome.DROPPED, None)
+
+
+def test_chained_jobs_are_issued_when_the_last_has_ended_and_none_when_time_is_up(
+    tmp_path: Path, namespace_pid: int
+) -> None:
+    off_and_on = (StopEvent(0.1, "dev1"), StartEvent(0.25, "dev1"))
+
+    async def main() -> list[LedgerRow]:
+        bench = Bench(tmp_path, namespace_pid, Always(Decision(LOCAL)))
+        return await run(bench, jobs(*[0.0] * 100), chained_s=0.4, power_events=off_and_on)
+
+    rows = asyncio.run(main())
+    assert [one.job_id for one in rows] == list(range(len(rows))) and 6 <= len(rows) <= 13  # of 20 ms, but for 150 ms
+    assert all(one.dispatch_ms < 5 and one.wait_ms < 5 for one in rows if one.outcome is Outcome.ON_TIME)
+    for one, following in itertools.pairwise(rows):
+        if one.outcome is Outcome.ON_TIME:
+            assert one.arrival_s + one.completion_ms / 1e3 <= following.arrival_s < 0.4
+    (stopped,) = [one for one in rows if one.outcome is not Outcome.ON_TIME]  # it waits to be switched on again
+    assert stopped.error == "dev1 was stopped" and stopped.arrival_s < 0.1
+    assert rows[stopped.job_id + 1].arrival_s >= 0.25
 
 
 def test_an_edge_refuses_garbage_and_serves_on(tmp_path: Path, namespace_pid: int) -> None:
