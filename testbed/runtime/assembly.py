@@ -361,6 +361,8 @@ class Assembly:
             except AssemblyError as error:
                 self._lost[host] = str(error)
                 del finished[host]
+                if not self._is_alive(machine := self._machine(host)):
+                    self._lose(machine)
                 continue
             rows += more
         return rows, all(finished.values())
@@ -379,14 +381,24 @@ class Assembly:
         for name, answer in self._collects_links.answers(living, _COLLECTED_WITHIN_S):
             try:
                 rows.extend(msgspec.msgpack.decode(self._answered(answer, _named(name)), type=LinkRows))
-            except AssemblyError as error:
+            except AssemblyError:
                 if len(self._networks) == 1:
                     raise
-                self._lose(name, str(error))
+                self._lose(name)
         return rows
 
-    def _lose(self, machine: str, why: str) -> None:
+    def _is_alive(self, machine: str) -> bool:
+        """Whether Ray still reaches a machine."""
+        addresses = {one.name: one.address for one in self.topology.machines}
+        if machine not in addresses:
+            return True
+        return any(node["Alive"] for node in self._ray.nodes() if node["NodeManagerAddress"] == addresses[machine])
+
+    def _lose(self, machine: str) -> None:
         """Go on without a machine."""
+        if machine in self._lost_machines:
+            return
+        why = "the process of its network died" if self._is_alive(machine) else "its Ray died, or it cannot be reached"
         reason = self._lost_machines[machine] = f"{machine} is lost: {why}"
         edges = [edge for edge in self._edges if self._placed[edge] == machine]
         for host, actor in self._devices.items():
@@ -448,7 +460,7 @@ class Assembly:
                 if len(self._networks) == 1:
                     ending.losses.append(str(error))
                 else:
-                    self._lose(name, str(error))
+                    self._lose(name)
         for played in told:
             ending.links.extend(played.rows)
             ending.losses += played.faults
