@@ -34,6 +34,7 @@ set -e
 mount -t tmpfs -o mode=755 run /run
 mkdir /run/sshd
 for file in passwd shadow hosts; do mount --bind {folder}/$file /etc/$file; done
+if [ -e /etc/sudoers ]; then mount --bind {folder}/sudoers /etc/sudoers; fi
 {groups}
 {more}
 hostname {name}
@@ -219,8 +220,8 @@ class LabMachine:
 class Lab:
     """Several machines, of which the first is the driver's; all are on while the block lasts.
 
-    `login` may log in to each, as root and as the user `tester`. `more` is shell that each machine runs as it is
-    switched on, before its sshd.
+    `login` may log in to each, as root, and as the users `tester` and `helper`, of whom only the latter may use sudo.
+    `more` is shell that each machine runs as it is switched on, before its sshd.
     """
 
     def __init__(self, count: int, more: str = "") -> None:
@@ -291,13 +292,16 @@ class Lab:
 
     def _write_users(self) -> None:
         users = {name: Path(f"/etc/{name}").read_text() for name in ("passwd", "shadow")}
-        users["passwd"] += f"tester:x:4242:65534::{self.home}:/bin/sh\n"
-        users["shadow"] += "tester:*:20000:0:99999:7:::\n"
+        for name, number in (("tester", 4242), ("helper", 4243)):
+            users["passwd"] += f"{name}:x:{number}:65534::{self.home}:/bin/sh\n"
+            users["shadow"] += f"{name}:*:20000:0:99999:7:::\n"
+        users["sudoers"] = "helper ALL=(root) NOPASSWD: ALL\n"
         users["hosts"] = "127.0.0.1 localhost\n"
         users["hosts"] += "".join(f"{machine.address} {machine.name}\n" for machine in self.machines)
         for name, text in users.items():
             (self.folder / name).write_text(text)
         (self.folder / "shadow").chmod(0o600)
+        (self.folder / "sudoers").chmod(0o440)
 
 
 def new_key(path: Path) -> None:

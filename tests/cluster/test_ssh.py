@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -193,7 +194,24 @@ def test_keys_and_known_hosts_lie_where_openssh_has_them(lab, within, tmp_path, 
 def test_a_user_without_sudo_is_refused(lab, within):
     found = refusals(within, [*machines(lab)[:1], *machines(lab, user="tester")[1:]])
     assert [kind for kind, _ in found.values()] == ["Remote", "NoSudoError", "NoSudoError"]
-    assert "apt install sudo" in found["lab2"][1] or "/etc/sudoers.d/testbed" in found["lab2"][1]
+    if shutil.which("sudo"):
+        assert "tester may not use sudo without a password" in found["lab2"][1]
+        assert "echo 'tester ALL=(root) NOPASSWD: ALL' >/etc/sudoers.d/testbed" in found["lab2"][1]
+    else:
+        assert "apt install sudo" in found["lab2"][1]
+
+
+@pytest.mark.skipif(shutil.which("sudo") is None, reason="needs sudo: apt install sudo")
+def test_a_user_with_sudo_does_all_as_root(lab, within, tmp_path):
+    def attempt() -> ssh.Completed:
+        with ssh.all_connected(machines(lab, user="helper")[1:2]) as found:
+            found["lab2"].put(b"secret", str(tmp_path / "token"))
+            return found["lab2"].run([sys.executable, "-c", TELL, *AWKWARD], b"in")
+
+    done = within(attempt)
+    assert json.loads(done.stdout) == AWKWARD
+    assert (done.exit_status, done.stderr) == (3, b"in")
+    assert (tmp_path / "token").stat().st_uid == 0
 
 
 def test_a_machine_that_is_off_or_speaks_no_ssh_is_told_beside_the_others(lab, within):
