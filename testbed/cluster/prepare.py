@@ -29,8 +29,9 @@ from testbed.network.errors import NetworkError, RefusedError
 _SOURCE = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "NOTICE")
 _LEFT_OUT = ("cc", "ovs-vswitchd")  # the wheel holds what is compiled; Open vSwitch is a choice
 _APT_S, _PIP_S = 900.0, 3600.0
-_MISSING = 'PATH="$PATH:/usr/sbin:/sbin"; for one; do command -v "$one" >/dev/null || echo "$one"; done'
-_APT = "export DEBIAN_FRONTEND=noninteractive; apt-get -qq update && apt-get -qq install -y --no-install-recommends"
+_AS_ROOT = 'export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" DEBIAN_FRONTEND=noninteractive'
+_MISSING = f'{_AS_ROOT}; for one; do command -v "$one" >/dev/null || echo "$one"; done'
+_APT = f'{_AS_ROOT}; apt-get -qq update && apt-get -qq install -y --no-install-recommends "$@"'
 _STATE = """
 import json, platform, sysconfig
 from importlib import metadata
@@ -124,7 +125,7 @@ def _finished(one: _Begun, wheel: Path, own: Software, torch_index: str | None) 
 def _install_packages(one: _Begun, packages: list[str]) -> None:
     if packages:
         one.step(f"installing the Debian packages {', '.join(packages)}")
-        _must(one.remote, ["sh", "-c", f'{_APT} "$@"', "-", *packages], _APT_S)
+        _must(one.remote, ["sh", "-c", _APT, "-", *packages], _APT_S)
 
 
 def _software(remote: Remote) -> Software | None:

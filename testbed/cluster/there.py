@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import inspect
+import os
 import sys
 import typing
 
@@ -25,9 +26,12 @@ VERBS = {
 }
 """The functions behind the verbs; each takes one argument, of the type that it is annotated with."""
 
+_SBIN = ":/usr/local/sbin:/usr/sbin:/sbin"  # where ip and tc lie, which sudo may leave out
+
 
 def main() -> None:
     """Run one verb."""
+    os.environ["PATH"] = os.environ.get("PATH", os.defpath) + _SBIN
     verb = sys.argv[1]
     if verb not in VERBS:
         sys.exit(f"this testbed knows no {verb!r}: it is of another version")
