@@ -89,6 +89,48 @@ def policies(
     _show(made)
 
 
+@app.command("poor-channel")
+def poor_channel(
+    quick: Annotated[bool, typer.Option("--quick", help="Once, and briefly: in minutes instead of an hour.")] = False,
+    seeds: Annotated[str, typer.Option(help="A repetition each; with --quick the first alone.")] = "1,2,3,4,5",
+    checkpoint: Annotated[str, typer.Option(help="The shipped one if not given.")] = "default",
+    shaping: Annotated[str, typer.Option(help="auto, netem or relay.")] = "auto",
+    simulate: Annotated[bool, typer.Option("--simulate", help="On a model alone: no network, no root.")] = False,
+    output: Annotated[Path, typer.Option(help="Folder of the report; an experiment killed there goes on.")] = Path(
+        "results/poor-channel"
+    ),
+) -> None:
+    """Local, full, AECNN and BottleNet++ side by side over links that get poorer: completion, accuracy, success."""
+    from testbed.aecnn.checkpoint import CheckpointError, load_checkpoint, load_profile
+    from testbed.cli.progress import Steps
+    from testbed.experiments.poor_channel import settings
+    from testbed.experiments.poor_channel.experiment import reproduce
+    from testbed.network.ownership import require_root
+
+    if not simulate:
+        require_root()
+
+    from testbed import api
+
+    tell = Steps()
+
+    def emulated(workload: Path, topology: Path, folder: Path) -> None:
+        with api.Testbed.up(api.read_topology(topology), shaping=shaping, tell=tell) as bed:
+            bed.run(api.read_workload(workload), output=folder)
+
+    def simulated(workload: Path, topology: Path, folder: Path) -> None:
+        api.simulate(api.read_topology(topology), api.read_workload(workload), output=folder)
+
+    numbers = tuple(_numbers(seeds))
+    tried = settings.quick(numbers[:1]) if quick else settings.whole(numbers)
+    try:
+        loaded = load_checkpoint(checkpoint)
+        profile = load_profile(loaded.path, loaded.sha256)
+    except CheckpointError as error:
+        raise WrongInputError(str(error)) from None
+    _show(reproduce(profile, checkpoint, tried, output, simulated, None if simulate else emulated, tell))
+
+
 def _quick(output: Path) -> Made:
     from testbed.aecnn.checkpoint import CheckpointError
     from testbed.cli.progress import bar

@@ -1,5 +1,6 @@
 """The experiment on poor channels: its files, what is read from ledgers, and what is made of that."""
 
+import csv
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from testbed import api
 from testbed.aecnn.checkpoint import checkpoint_path, load_checkpoint, load_profile
 from testbed.documents.loading import load_topology, load_workload
 from testbed.documents.resolve import resolve
@@ -17,10 +19,11 @@ from testbed.experiments.findings import FAILS, HOLDS, UNDECIDED
 from testbed.experiments.poor_channel import documents
 from testbed.experiments.poor_channel.claims import claims
 from testbed.experiments.poor_channel.crossovers import crossover, earlier_between
+from testbed.experiments.poor_channel.experiment import reproduce
 from testbed.experiments.poor_channel.methods import Method, compared
 from testbed.experiments.poor_channel.outcomes import Outcomes, read
 from testbed.experiments.poor_channel.results import best_within, in_rates
-from testbed.experiments.poor_channel.settings import PARTS, RATE, SETTLE_S, Part, Phase
+from testbed.experiments.poor_channel.settings import PARTS, RATE, SETTLE_S, Part, Phase, Settings
 from testbed.jobs.decision import JPEG, LOCAL, RAW, Kind, OperatingPoint, Option
 from testbed.jobs.profile import Profile
 from testbed.workload.inputs import check_policies
@@ -83,6 +86,25 @@ def test_the_files_are_right_and_every_device_has_its_method(part: Part, profile
     assert len(topology.devices) == len(topology.edges) == len(methods) == len({method.name for method in methods})
     assert workload.duration_s == PHASE_S * len(part.phases)
     assert {"local", "full, raw", "full, JPEG", OURS.name} <= {method.name for method in methods}
+
+
+def test_it_is_run_once_and_reported(profile: Profile, tmp_path: Path) -> None:
+    runs = []
+
+    def simulate(workload: Path, topology: Path, folder: Path) -> None:
+        runs.append(folder)
+        api.simulate(api.read_topology(topology), api.read_workload(workload), output=folder)
+
+    for _ in range(2):
+        made = reproduce(profile, "default", Settings((1,), 1.0), tmp_path, simulate, None, lambda step: None)
+    assert len(runs) == len(PARTS)  # what is done is not done again
+    text = made.path.read_text()
+    assert "Where AECNN finishes earlier" in text and text.count("VALID") == len(PARTS)
+    assert all(f"]({path.name})" in text for path in tmp_path.glob("*.svg")) and len(list(tmp_path.glob("*.svg"))) == 3
+    rows = list(csv.DictReader((tmp_path / "outcomes.csv").open()))
+    (raw,) = [row for row in rows if (row["sweep"], row["value"], row["method"]) == (RATE, "10", "full, raw")]
+    sent_ms = profile.by_option[RAW].payload_mean * 8 / 10e6 * 1e3
+    assert sent_ms < float(raw["median_ms"]) < 2 * sent_ms and int(raw["jobs"]) > 5
 
 
 def test_only_jobs_whose_whole_life_fell_into_a_phase_count(outcomes: Outcomes) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -16,7 +16,7 @@ from testbed.experiments.poor_channel.claims import HEADLINE, claims
 from testbed.experiments.poor_channel.crossovers import crossover
 from testbed.experiments.poor_channel.methods import OURS, RIVAL, Method, compared
 from testbed.experiments.poor_channel.outcomes import Outcome, Outcomes, read
-from testbed.experiments.poor_channel.settings import PARTS, Part, Settings
+from testbed.experiments.poor_channel.settings import EMULATED, PARTS, SIMULATED, Part, Settings
 from testbed.experiments.report import Made, Report, write
 from testbed.experiments.tables import Table
 from testbed.jobs.profile import Profile
@@ -26,7 +26,8 @@ from testbed.reporting.stored_run import StoredRun, open_run
 COLUMNS = ("sweep", "value", "method", "seed", "jobs", "median_ms", "p95_ms", "accuracy", "payload_bytes")
 """Of `outcomes.csv`: a row for every phase, method and repetition."""
 
-Emulate = Callable[[Path, Path, Path], StoredRun]
+WORKLOAD, TOPOLOGY = "workload.yaml", "topology.yaml"
+RunFiles = Callable[[Path, Path, Path], object]
 """Runs a workload file over a topology file, and stores the run below a folder."""
 
 
@@ -39,91 +40,99 @@ class Done(msgspec.Struct, frozen=True):
 
 
 def reproduce(
-    profile: Profile, checkpoint: str, settings: Settings, output: Path, emulate: Emulate, tell: Callable[[str], None]
+    profile: Profile,
+    checkpoint: str,
+    settings: Settings,
+    output: Path,
+    simulate: RunFiles,
+    emulate: RunFiles | None,
+    tell: Callable[[str], None],
 ) -> Made:
-    """Run what has not been run below `output`, then report from all runs.
+    """Run what has not been run below `output`, then report from all runs: of the emulated network, and how far the
+    model is from it; without `emulate`, of the model alone.
 
-    Raises what `emulate` does, and OSError.
+    Raises what `emulate` and `simulate` do, and OSError.
     """
     methods = compared(profile)
     asked = [(part, seed) for seed in settings.seeds for part in PARTS]
-    done = []
-    for number, (part, seed) in enumerate(asked, 1):
-        tell(f"{number} of {len(asked)}: {part.name}, seed {seed}")
-        done.append(Done(part, seed, _run(methods, part, checkpoint, profile, settings, seed, output, emulate)))
-    frames = [(one, one.run.jobs()) for one in done]
-    rows = [row for one, jobs in frames for row in read(jobs, methods, one.part, settings.phase_s, one.seed)]
-    made = _report(Outcomes(tuple(rows)), methods, profile, settings, frames)
-    return Made(made, _write(made, Outcomes(tuple(rows)), methods, output))
+    done: dict[str, list[Done]] = {}
+    ways = {EMULATED: emulate, SIMULATED: simulate} if emulate else {SIMULATED: simulate}
+    for how, run in ways.items():
+        for number, (part, seed) in enumerate(asked, 1):
+            tell(f"{how} {number} of {len(asked)}: {part.name}, seed {seed}")
+            files = _files(methods, part, checkpoint, settings, seed)
+            found = _run(files, output / "runs" / f"{how}-{part.name}-{seed}", profile.checkpoint, run)
+            done.setdefault(how, []).append(Done(part, seed, found))
+    outcomes = {how: _outcomes(runs, methods, settings) for how, runs in done.items()}
+    made = _report(outcomes, methods, profile, settings, done)
+    return Made(made, _write(made, next(iter(outcomes.values())), methods, output))
 
 
-def _run(
-    methods: Sequence[Method],
-    part: Part,
-    checkpoint: str,
-    profile: Profile,
-    settings: Settings,
-    seed: int,
-    output: Path,
-    emulate: Emulate,
-) -> StoredRun:
-    """The run of a part with a seed: as it was stored, if it was."""
-    topology = yaml.safe_dump(documents.topology(methods, part), sort_keys=False)
-    workload = yaml.safe_dump(
-        documents.workload(methods, part, checkpoint, settings.phase_s, seed), sort_keys=False, width=120
+def _files(methods: Sequence[Method], part: Part, checkpoint: str, settings: Settings, seed: int) -> dict[str, str]:
+    made = {
+        WORKLOAD: documents.workload(methods, part, checkpoint, settings.phase_s, seed),
+        TOPOLOGY: documents.topology(methods, part),
+    }
+    return {name: yaml.safe_dump(document, sort_keys=False, width=120) for name, document in made.items()}
+
+
+def _run(files: Mapping[str, str], folder: Path, checkpoint: str, run: RunFiles) -> StoredRun:
+    """The run of these files: as it was stored, if it was."""
+    digest = hashlib.sha256("\n".join((*files.values(), checkpoint)).encode()).hexdigest()[:8]
+    folder = folder.with_name(f"{folder.name}-{digest}")
+    if not list(folder.glob("*/summary.json")):
+        make_folders(folder)
+        for name, text in files.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        run(folder / WORKLOAD, folder / TOPOLOGY, folder)
+    return open_run(min(folder.glob("*/summary.json")).parent)
+
+
+def _outcomes(runs: Sequence[Done], methods: Sequence[Method], settings: Settings) -> Outcomes:
+    return Outcomes(
+        tuple(row for one in runs for row in read(one.run.jobs(), methods, one.part, settings.phase_s, one.seed))
     )
-    digest = hashlib.sha256("\n".join((topology, workload, profile.checkpoint)).encode()).hexdigest()[:8]
-    folder = output / "runs" / f"{part.name}-{seed}-{digest}"
-    for path in sorted(folder.glob("*/summary.json")):
-        return open_run(path.parent)
-    make_folders(folder)
-    files = folder / "topology.yaml", folder / "workload.yaml"
-    for path, text in zip(files, (topology, workload), strict=True):
-        path.write_text(text, encoding="utf-8")
-    return emulate(files[1], files[0], folder)
 
 
 def _report(
-    outcomes: Outcomes,
+    outcomes: Mapping[str, Outcomes],
     methods: Sequence[Method],
     profile: Profile,
     settings: Settings,
-    frames: Sequence[tuple[Done, pd.DataFrame]],
+    done: Mapping[str, Sequence[Done]],
 ) -> Report:
+    how, found = next(iter(outcomes.items()))
     ours = [method.name for method in methods if method.name.startswith(HEADLINE)]
     others = [method.name for method in methods if method.option.encoding not in (OURS, RIVAL)]
-    crossings = [one for mine in ours for other in others if (one := crossover(outcomes, mine, other))]
+    crossings = [one for mine in ours for other in others if (one := crossover(found, mine, other))]
     shown = (
-        results.completions(outcomes, methods),
+        results.completions(found, methods),
         results.crossovers(crossings),
-        verdicts("Claims of the papers", claims(outcomes, methods, crossings)),
-        _runs(frames),
+        verdicts("Claims of the papers", claims(found, methods, crossings)),
+        *results.gaps(outcomes, methods),
+        _runs([one for runs in done.values() for one in runs]),
     )
     rest = (
-        results.methods_compared(outcomes, methods, profile),
-        *results.successes(outcomes, methods),
-        *results.lossy_completions(outcomes, methods),
-        results.best_within(outcomes, methods),
+        results.methods_compared(found, methods, profile),
+        *results.successes(found, methods),
+        *results.lossy_completions(found, methods),
+        results.best_within(found, methods),
     )
-    rival = (
-        ""
-        if any(method.like for method in methods)
-        else (" The checkpoint's profile has no points of BottleNet++: it is left out.")
-    )
+    left_out = "" if any(method.like for method in methods) else " The profile has no points of BottleNet++."
     heading = (
-        f"Seeds {', '.join(map(str, settings.seeds))}, phases of {settings.phase_s:g} s. Each method is a device with "
-        f"an edge of its own, and does one job after the other (LoadGen's single stream), all at the same time over "
-        f"emulated links that change together. Intervals are 95 %, over the repetitions.{rival}"
+        f"Seeds {', '.join(map(str, settings.seeds))}, phases of {settings.phase_s:g} s, {how}. Each method is a "
+        f"device with an edge of its own, and does one job after the other (LoadGen's single stream), all at the same "
+        f"time over links that change together. Intervals are 95 %, over the repetitions.{left_out}"
     )
     return Report("Poor channels", heading, shown, rest)
 
 
-def _runs(frames: Sequence[tuple[Done, pd.DataFrame]]) -> Table:
+def _runs(runs: Sequence[Done]) -> Table:
     """What the experiment rests on."""
     rows = []
-    for one, jobs in frames:
+    for one in runs:
+        jobs, summary = one.run.jobs(), one.run.summary
         unanswered = int((~jobs["outcome"].isin(["on_time", "late"])).sum())
-        summary = one.run.summary
         reasons = "; ".join(summary.reasons[:2])
         rows.append((str(one.run.path), summary.verdict, reasons, f"{len(jobs):,}", f"{unanswered:,}"))
     return Table("Runs", ("run", "verdict", "why", "jobs", "unanswered"), tuple(rows), names=3)

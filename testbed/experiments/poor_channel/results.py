@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from testbed.experiments.findings import in_figures
 from testbed.experiments.paired import Interval
 from testbed.experiments.poor_channel.crossovers import Crossover
 from testbed.experiments.poor_channel.methods import OURS, Method
 from testbed.experiments.poor_channel.outcomes import Outcome, Outcomes
-from testbed.experiments.poor_channel.settings import BURSTS, LIMITS_MS, LOSS, LOSSY_MBPS, RATE
+from testbed.experiments.poor_channel.settings import BURSTS, EMULATED, LIMITS_MS, LOSS, LOSSY_MBPS, RATE, SIMULATED
 from testbed.experiments.tables import Table
 from testbed.jobs.decision import Kind
 from testbed.jobs.profile import Profile
@@ -126,6 +126,26 @@ def crossovers(found: Sequence[Crossover]) -> Table:
     rows = tuple((one.ours, one.theirs, in_rates(one)) for one in found)
     note = "By the medians, interpolated between the rates tried; each repetition by itself, then their mean."
     return Table("Where AECNN finishes earlier", ("AECNN", "than", "at uplink rates"), rows, names=3, note=note)
+
+
+def gaps(outcomes: Mapping[str, Outcomes], methods: Sequence[Method]) -> list[Table]:
+    """How far the model's medians are from those of the emulated network, phase by phase."""
+    if not {EMULATED, SIMULATED} <= outcomes.keys():
+        return []
+    tables = []
+    for sweep, form in ((RATE, "{:g} Mbit/s"), (LOSS, "{:.0%}"), (BURSTS, "{:.0%}")):
+        values = outcomes[EMULATED].values(sweep)
+        rows = [(method.name, *(_gap(outcomes, sweep, value, method) for value in values)) for method in methods]
+        title = f"Simulated against emulated over the {sweep}: median completion, %"
+        tables.append(Table(title, ("method", *(form.format(value) for value in values)), tuple(rows)))
+    return tables
+
+
+def _gap(outcomes: Mapping[str, Outcomes], sweep: str, value: float, method: Method) -> str:
+    emulated, simulated = (
+        outcomes[how].interval(sweep, value, method.name, lambda row: row.median_ms) for how in (EMULATED, SIMULATED)
+    )
+    return f"{100 * (simulated.value / emulated.value - 1):+.1f}" if emulated and simulated else NONE
 
 
 def in_rates(one: Crossover) -> str:

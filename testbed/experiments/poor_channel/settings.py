@@ -15,6 +15,7 @@ DEADLINE_S = 10.0
 SETTLE_S = 0.2
 """After a change of the links, until jobs count: what was under way is through, and the queues are empty."""
 
+EMULATED, SIMULATED = "emulated", "simulated"
 RATE, LOSS, BURSTS = "uplink rate", "loss", "loss in bursts"
 
 
