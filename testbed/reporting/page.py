@@ -175,8 +175,13 @@ def _figures(run: Shown) -> list[Figure]:
     ]
     if slots := one.slots:
         late = ABSENT if slots.late_p99_ms is None else f"{slots.late_p99_ms:.1f} ms"
+        by = ", ".join(f"{name} {number}" for name, number in slots.decided_by.items())
         figures.append(
-            Figure("slots decided within 5 ms", percent(slots.share_on_time), f"{late} at the 99th per cent")
+            Figure(
+                "slots decided within 5 ms",
+                percent(slots.share_on_time),
+                f"{late} at the 99th per cent; jobs by {by or ABSENT}",
+            )
         )
     if loadgen := one.loadgen:
         at = f"{milliseconds(loadgen.latency_ms)} at the {100 * loadgen.percentile:g}th per cent"

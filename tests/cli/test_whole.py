@@ -85,6 +85,7 @@ def test_up_exec_run_down(command, files, machine, tmp_path) -> None:
             manifest = json.loads((run / "manifest.json").read_bytes())
             assert manifest["seed"] == 1 and len(manifest["checkpoint_sha256"]) == 64
             assert len(pd.read_parquet(run / "links.parquet")) == 6
+            assert "</html>" in (run / "report.html").read_text()
     finally:
         command("down", name)
 
