@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import csv
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import msgspec
 import numpy as np
+import psutil
 import pytest
 
 from testbed.aecnn.checkpoint import checkpoint_path, profile_path
@@ -16,9 +21,11 @@ from testbed.experiments.policies.judging import Judged
 from testbed.experiments.policies.methods import METHODS, OURS, encodings_of, reduced
 from testbed.experiments.policies.outcomes import AT_DEFAULTS, AT_OPTIMUM, EXHAUSTIVE, Outcome, Outcomes
 from testbed.experiments.policies.settings import DEFAULTS, DEVICES, Settings, whole
-from testbed.experiments.policies.work import Judging
+from testbed.experiments.policies.work import Judging, Training
 from testbed.jobs.decision import Kind, OperatingPoint, Option
 from testbed.jobs.profile import Profile
+from testbed.offloading.actors import load_actor
+from testbed.offloading.scenario import Scenario
 from testbed.offloading.slot_baselines import EXHAUSTIVE_LIMIT
 
 TINY = Settings((1, 2), 10, 2, (5,), {DEVICES: (5.0,)}, droo_sizes=True)
@@ -77,6 +84,41 @@ def test_several_processes_give_the_same(profile: Profile, tmp_path: Path) -> No
     alone = work.do_all(pieces, tmp_path / "alone", 1, heard.append)
     assert alone == work.do_all(pieces, tmp_path / "both", 2, heard.append)
     assert heard == [1, 2, 3, 1, 2, 3] and len({judged.reward for judged in alone}) == 3
+
+
+KILLED = """
+import sys
+from pathlib import Path
+import msgspec
+from testbed.experiments.policies.work import Training, do_all
+if __name__ == "__main__":
+    do_all(msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=list[Training]), Path(sys.argv[2]), 2, print)
+"""
+
+
+def test_a_killed_experiment_leaves_no_process_and_goes_on_where_it_was(profile: Profile, tmp_path: Path) -> None:
+    ours = next(method for method in METHODS if method.name == OURS)
+    menu, scenario = profile.considered(["jpeg"]), Scenario(devices=2, edges=1, stay_slots=1)
+    pieces = [Training(ours, menu, scenario, 1, 500)]
+    (tmp_path / "pieces.json").write_bytes(msgspec.json.encode(pieces))
+    (tmp_path / "killed.py").write_text(KILLED)
+    killed = tmp_path / "killed"
+    code = [sys.executable, tmp_path / "killed.py", tmp_path / "pieces.json", killed]
+    with subprocess.Popen(
+        code, env={**os.environ, "PYTHONPATH": str(Path.cwd())}, stdout=subprocess.DEVNULL
+    ) as process:
+        while not list(killed.glob("trained/*/state.safetensors")):  # the test's limit ends a wait
+            assert process.poll() is None
+            time.sleep(0.01)
+        workers = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+    assert workers and psutil.wait_procs(workers, timeout=10)[1] == []
+    assert not list(killed.glob("trained/*/policy.safetensors"))
+    (resumed,), (alone,) = (work.do_all(pieces, folder, 1, print) for folder in (killed, tmp_path / "alone"))
+    (one, told), (other, also_told) = load_actor(resumed), load_actor(alone)
+    assert told == also_told and one.weights.keys() == other.weights.keys()
+    assert all(np.array_equal(weights, other.weights[name]) for name, weights in one.weights.items())
+    assert (resumed.parent / "curve.json").read_bytes() == (alone.parent / "curve.json").read_bytes()
 
 
 def as_judged(reward: float) -> Judged:
