@@ -13,6 +13,7 @@ class Trial(msgspec.Struct, frozen=True):
     success_probability: float | None
     success_interval: tuple[float, float] | None  # Wilson, 95 %
     verdict: str
+    reasons: tuple[str, ...]  # why it is INVALID
     held: bool  # the success probability asked, by a run that is VALID
     run: str  # its folder's name
 

@@ -126,6 +126,7 @@ def _trial(rate_per_s: float, run: StoredRun, success: float) -> Trial:
         probability,
         summary.success_interval,
         summary.verdict,
+        summary.reasons,
         summary.verdict == VALID and probability is not None and probability >= success,
         run.path.name,
     )
@@ -133,7 +134,8 @@ def _trial(rate_per_s: float, run: StoredRun, success: float) -> Trial:
 
 def _told(trial: Trial) -> str:
     share = "no job" if trial.success_probability is None else f"success {trial.success_probability:.1%}"
-    return f"{trial.rate_per_s:g} /s a device: {share}, {trial.verdict}: {'held' if trial.held else 'not held'}"
+    why = "".join(f" ({reason})" for reason in trial.reasons[:1])
+    return f"{trial.rate_per_s:g} /s a device: {share}, {trial.verdict}{why}: {'held' if trial.held else 'not held'}"
 
 
 def _rounded(rate_per_s: float) -> float:
