@@ -59,7 +59,7 @@ def main() -> None:
 
             clocks = dict.fromkeys(networks, Same())
             print("asked Mbit/s, ms -> measured, up and down")
-            entries = certify_parts(topology, networks["lab1"].links(), parts["lab1"], clocks, ask)
+            entries = certify_parts(topology, networks["lab1"].links(), parts["lab1"], lambda: clocks, ask)
             for up, down in zip(entries[::2], entries[1::2], strict=True):
                 line = f"{up.asked.bandwidth_bps / 1e6:g}, {up.asked.delay_ms:g} ->"
                 for entry in (up, down):

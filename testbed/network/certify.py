@@ -62,16 +62,23 @@ def misses(entries: Sequence[CertificateEntry]) -> list[str]:
 
 
 class Place(NamedTuple):
-    """Which direction of which link is measured, and by how many milliseconds the clocks of its ends may be apart."""
+    """Which direction of which link is measured."""
 
     link: tuple[str, str]
     which: int
     direction: Direction
+
+
+class Noted(NamedTuple):
+    """When each packet of a direction was sent and received, and by how many milliseconds the clocks of its ends may be
+    apart."""
+
+    times: Times
     clock_error_ms: float = 0.0
 
 
-Probe = Callable[[Sequence[Place], Sequence[Probing], float], Sequence[Times]]
-"""Sends the packets of some directions and listens so many seconds: when each was sent and received."""
+Probe = Callable[[Sequence[Place], Sequence[Probing], float], Sequence[Noted]]
+"""Sends the packets of some directions and listens so many seconds."""
 
 
 def batches(network: EmulatedNetwork, *, thorough: bool = False) -> list[Batch]:
@@ -109,11 +116,11 @@ def certify(
         groups = [batch.links for batch in batches(network, thorough=thorough)]
         return [entry for group in groups for entry in certify(network, effort=effort, thorough=thorough, links=group)]
 
-    def probe(places: Sequence[Place], probings: Sequence[Probing], listen_s: float) -> Sequence[Times]:
+    def probe(places: Sequence[Place], probings: Sequence[Probing], listen_s: float) -> Sequence[Noted]:
         ends = [
             (network.probe_end(*one.link, one.which), network.probe_end(*one.link, 1 - one.which)) for one in places
         ]
-        return probed(network.ownership.popen, ends, probings, listen_s)
+        return [Noted(times) for times in probed(network.ownership.popen, ends, probings, listen_s)]
 
     every = _places(network)
     return certified(_of(every, links), len(every), network.topology.tolerance, probe, effort=effort, thorough=thorough)
@@ -168,10 +175,10 @@ def _of(every: Sequence[Place], links: Sequence[int]) -> list[Place]:
 
 
 def _entry(
-    place: Place, probing: Probing, times: Times, tolerance: Tolerance, thorough: bool, alpha: float
+    place: Place, probing: Probing, noted: Noted, tolerance: Tolerance, thorough: bool, alpha: float
 ) -> CertificateEntry:
     """What the packets of one direction say, where the clocks of its ends may be apart less sharply."""
-    error_ms = place.clock_error_ms
+    times, error_ms = noted
     blurred = msgspec.structs.replace(tolerance, delay_ms=tolerance.delay_ms + error_ms)
     found = measure(times, probing, place.direction, blurred, alpha)
     if delay_ms := found.measured.delay_ms:

@@ -7,8 +7,9 @@ there, on its own clock. What they noted is joined by how far their clocks are a
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from testbed.documents.resolved import LinkParameters, ResolvedTopology
 from testbed.network.addressing import addressing
 from testbed.network.build import EmulatedNetwork
-from testbed.network.certify import CertificateEntry, Place, certified, directions
+from testbed.network.certify import CertificateEntry, Noted, Place, certified, directions
 from testbed.network.errors import NetworkError
 from testbed.network.measures import Times
 from testbed.network.part import Part, group_of
@@ -51,6 +52,17 @@ Ask = Callable[[Round], Mapping[str, bytes]]
 """Has every machine do a round by `probe_part`, all beginning at one instant, each told it on its own clock; what they
 said, by machine."""
 
+Compare = Callable[[], Mapping[str, Clock]]
+"""Measures how far each machine's clock is ahead of the caller's."""
+
+
+class Compared(NamedTuple):
+    """How far clocks are ahead at an instant of the caller's, in nanoseconds."""
+
+    at_ns: int
+    clocks: Mapping[str, Clock]
+
+
 _LEADS_S = (0.5, 1.5, 4.0, 10.0)  # longer where a machine was not ready in time
 
 
@@ -58,7 +70,7 @@ def certify_parts(
     topology: ResolvedTopology,
     links: Mapping[tuple[str, str], tuple[LinkParameters, LinkParameters]],
     part: Part,
-    clocks: Mapping[str, Clock],
+    compare: Compare,
     ask: Ask,
     *,
     only: Sequence[int] | None = None,
@@ -71,7 +83,7 @@ def certify_parts(
         topology: the testbed's.
         links: how they are set now, in the topology's order.
         part: any machine's.
-        clocks: the machines', all against the same one.
+        compare: measures the machines' clocks, before and after each round: they may go unlike.
         ask: has the machines do a round.
         only: which links, by their places in the topology; None: all at once.
         effort: how many times the usual number of packets.
@@ -86,19 +98,20 @@ def certify_parts(
     every = directions(topology, links, lambda a, b: by_pair[a, b])
     pairs = [*links]
     places = [
-        Place(pairs[number], which, every[2 * number + which], _error_ms(pairs[number], part.placement, clocks))
+        Place(pairs[number], which, every[2 * number + which])
         for number in (range(len(pairs)) if only is None else only)
         for which in (0, 1)
     ]
 
-    def probe(some: Sequence[Place], probings: Sequence[Probing], listen_s: float) -> Sequence[Times]:
+    def probe(some: Sequence[Place], probings: Sequence[Probing], listen_s: float) -> Sequence[Noted]:
         for lead_s in _LEADS_S:
             asked = Round(tuple((one.link, one.which) for one in some), tuple(probings), listen_s, lead_s)
+            before = Compared(time.monotonic_ns(), compare())
             said = ask(asked)
             concerned = {part.placement[node] for one in some for node in one.link}
             late = sorted(machine for machine, records in said.items() if machine in concerned and not records)
             if not late:
-                return joined(asked, part.placement, clocks, said)
+                return joined(asked, part.placement, before, Compared(time.monotonic_ns(), compare()), said)
         raise NetworkError(f"the links could not be probed: {', '.join(late)} did not become ready in time")
 
     return certified(places, len(every), topology.tolerance, probe, effort=effort, thorough=thorough)
@@ -132,26 +145,34 @@ def probe_part(network: EmulatedNetwork, asked: Round, begin_ns: int) -> bytes:
 
 
 def joined(
-    asked: Round, placement: Mapping[str, str], clocks: Mapping[str, Clock], said: Mapping[str, bytes]
-) -> list[Times]:
+    asked: Round, placement: Mapping[str, str], before: Compared, after: Compared, said: Mapping[str, bytes]
+) -> list[Noted]:
     """When each direction's packets were sent and received, on one clock, from what the machines noted on theirs; of a
-    machine that said nothing, 0."""
+    machine that said nothing, 0. Between two comparisons clocks are taken to go evenly."""
     found = [np.zeros((probing.packets, 2), dtype=np.int64) for probing in asked.probings]
     for machine, records in said.items():
-        noted, at = np.frombuffer(records, dtype=np.int64).reshape(-1, 2), 0
-        ahead_ns = round(clocks[machine].offset_s * 1e9)
+        own, at = np.frombuffer(records, dtype=np.int64).reshape(-1, 2), 0
+        noted = np.where(own > 0, own - _ahead_ns(own, machine, before, after), 0)
         for (link, which), times in zip(asked.ways, found, strict=True):
-            ends = (link[which], link[1 - which])
-            if machine not in (placement[ends[0]], placement[ends[1]]):
-                continue
-            own = noted[at : at + len(times)]
-            at += len(times)
-            for column, node in enumerate(ends):
-                if placement[node] == machine:
-                    times[:, column] = np.where(own[:, column] > 0, own[:, column] - ahead_ns, 0)
-    return found
+            ends = (placement[link[which]], placement[link[1 - which]])
+            if machine in ends:
+                here = [column for column in (0, 1) if ends[column] == machine]
+                times[:, here] = noted[at : at + len(times), here]
+                at += len(times)
+    return [
+        Noted(times, _error_ms({placement[node] for node in link}, before, after))
+        for (link, _), times in zip(asked.ways, found, strict=True)
+    ]
 
 
-def _error_ms(link: tuple[str, str], placement: Mapping[str, str], clocks: Mapping[str, Clock]) -> float:
-    machines = {placement[node] for node in link}
-    return sum(clocks[machine].error_s for machine in machines) * 1e3 if len(machines) > 1 else 0.0
+def _ahead_ns(own: Times, machine: str, before: Compared, after: Compared) -> Times:
+    """How far a machine's clock was ahead whenever it showed some instants, nanoseconds."""
+    offsets_ns = [one.clocks[machine].offset_s * 1e9 for one in (before, after)]
+    shown_ns = [one.at_ns + offset_ns for one, offset_ns in zip((before, after), offsets_ns, strict=True)]
+    return np.rint(np.interp(own, shown_ns, offsets_ns)).astype(np.int64)
+
+
+def _error_ms(machines: set[str], before: Compared, after: Compared) -> float:
+    if len(machines) == 1:
+        return 0.0
+    return sum(max(one.clocks[machine].error_s for one in (before, after)) for machine in machines) * 1e3

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from testbed.cluster.clocks import Offset
 from testbed.cluster.placement import here, placed, used
 from testbed.cluster.ports import Ports
 from testbed.documents.resolved import Event, Limits, LinkChange, LinkParameters, ResolvedTopology
@@ -201,8 +202,6 @@ class Assembly:
         """Measure every direction of every link against what it is set to now, batch by batch; `tell` hears of each,
         and about how long is left."""
         network = self._networks[self._here]
-        if len(self._networks) > 1:
-            self._compare_clocks()
         batches = self._get(network.certify_batches.remote(thorough), _named(self._here))
         left_s, entries = sum(seconds for _, seconds in batches), list[CertificateEntry]()
         for links, seconds in batches:
@@ -219,8 +218,12 @@ class Assembly:
             return msgspec.json.decode(encoded, type=list[CertificateEntry])
         set_to = msgspec.msgpack.decode(self._get(network.links.remote(), who), type=Links)
         part = msgspec.msgpack.decode(self._get(network.part.remote(), who), type=Part)
-        clocks = self._clocks.from_machine(self._here)
-        return certify_parts(self.topology, set_to, part, clocks, self._ask, only=links, thorough=thorough)
+        return certify_parts(self.topology, set_to, part, self._compared, self._ask, only=links, thorough=thorough)
+
+    def _compared(self) -> dict[str, Offset]:
+        """The machines' clocks as they are now."""
+        self._compare_clocks()
+        return self._clocks.from_machine(self._here)
 
     def _ask(self, asked: Round) -> dict[str, bytes]:
         """Have every machine do its part of a round, from one instant on."""

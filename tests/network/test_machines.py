@@ -162,7 +162,7 @@ def test_a_testbed_over_three_machines_is_one(
         counted = carried(networks)
         for _ in range(3):  # on an overloaded machine packets do come late
             entries = certify_parts(
-                TREE, lab1.links(), parts["lab1"], dict.fromkeys(networks, Same()), together(networks)
+                TREE, lab1.links(), parts["lab1"], lambda: dict.fromkeys(networks, Same()), together(networks)
             )
             if all(entry.ok for entry in entries):
                 break
@@ -258,8 +258,8 @@ def test_what_a_slow_network_takes_is_taken_off_and_what_it_cannot_give_is_refus
     placement = {"ap1": "lab1", "edge1": "lab1", "dev1": "lab2"}
     parts = split(topology, placement, machines, underlay)
     with spread(fresh_name(), topology, parts, machines, Shaping.RELAY) as networks:
-        clocks = dict.fromkeys(networks, Same())
-        entries = certify_parts(topology, networks["lab1"].links(), parts["lab1"], clocks, together(networks), only=[0])
+        links, clocks = networks["lab1"].links(), dict.fromkeys(networks, Same())
+        entries = certify_parts(topology, links, parts["lab1"], lambda: clocks, together(networks), only=[0])
         assert [entry.reason for entry in entries if not entry.ok] == []
         assert {entry.asked.delay_ms for entry in entries} == {10.0}
     for ask, complaint in (

@@ -19,7 +19,7 @@ from testbed.documents.resolved import (
     Schedule,
 )
 from testbed.network.addressing import addressing
-from testbed.network.certify_parts import Round, certify_parts, joined
+from testbed.network.certify_parts import Compared, Round, certify_parts, joined
 from testbed.network.counters import Arrived, Carried, Counted
 from testbed.network.counters import joined as joined_counters
 from testbed.network.errors import RefusedError
@@ -183,13 +183,19 @@ def test_what_the_machines_noted_is_joined_on_one_clock() -> None:
             [[0, 108 * second], [0, 109 * second], [0, 0]],
         ),
     }
-    clocks = {"lab1": Offset(0.0, 0.0), "lab2": Offset(100.0, 1e-5)}
-    up, local, down = joined(asked, PLACEMENT, clocks, said)
-    assert (up // second).tolist() == [[11, 12], [12, 0], [13, 14]]
-    assert local.tolist() == [[1, 2], [3, 4], [5, 0]]
-    assert (down // second).tolist() == [[7, 8], [8, 9], [9, 0]]
-    silent, _, _ = joined(asked, PLACEMENT, clocks, {"lab1": said["lab1"]})
-    assert not silent[:, 0].any()
+    before = Compared(0, {"lab1": Offset(0.0, 0.0), "lab2": Offset(100.0, 1e-5)})
+    after = Compared(20 * second, {"lab1": Offset(0.0, 1e-6), "lab2": Offset(100.0, 3e-5)})
+    up, local, down = joined(asked, PLACEMENT, before, after, said)
+    assert (up.times // second).tolist() == [[11, 12], [12, 0], [13, 14]]
+    assert local.times.tolist() == [[1, 2], [3, 4], [5, 0]]
+    assert (down.times // second).tolist() == [[7, 8], [8, 9], [9, 0]]
+    assert (up.clock_error_ms, local.clock_error_ms) == (pytest.approx(0.031), 0.0)
+    silent, _, _ = joined(asked, PLACEMENT, before, after, {"lab1": said["lab1"]})
+    assert not silent.times[:, 0].any()
+    # A clock that gains a second in twenty has gained half of it after ten.
+    gained = after._replace(clocks={**after.clocks, "lab2": Offset(101.0, 3e-5)})
+    up, _, _ = joined(asked, PLACEMENT, before, gained, said)
+    assert up.times[:, 0] / second == pytest.approx([111 - 100.5238, 112 - 100.5714, 113 - 100.6190], abs=1e-3)
 
 
 def test_a_certificate_over_machines_allows_for_what_their_clocks_may_be_apart() -> None:
@@ -212,7 +218,7 @@ def test_a_certificate_over_machines_allows_for_what_their_clocks_may_be_apart()
 
     def entries(error_s: float) -> dict[tuple[str, str], Any]:
         clocks = dict.fromkeys(ADDRESSES, Offset(0.0, error_s))
-        found = certify_parts(TOPOLOGY, links, part, clocks, ask, only=[0, 3], effort=0.5)
+        found = certify_parts(TOPOLOGY, links, part, lambda: clocks, ask, only=[0, 3], effort=0.5)
         return {(entry.link[0], entry.direction): entry for entry in found}
 
     sharp = entries(0.0)
