@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 from markupsafe import Markup
 
+from testbed.cluster.placement import placed
 from testbed.documents.resolved import Compute, LinkParameters, ResolvedTopology
 from testbed.reporting.figures_svg import Drawing, svg, tag, text
 from testbed.reporting.page_data import Shown
@@ -15,6 +16,7 @@ from testbed.reporting.page_words import counted, percent, rate
 
 _MOST_DEVICES = 16
 """More are drawn in groups of the same links in the same state."""
+_MOST_NAMES = 50
 _ROW, _TOP = 36.0, 34.0
 _COLUMNS = {"device": 150.0, "access point": 370.0, "core": 490.0, "edge": 610.0}
 
@@ -81,26 +83,28 @@ def link_states(run: Shown, topology: ResolvedTopology) -> dict[Link, LinkState]
 def topology_drawn(run: Shown, topology: ResolvedTopology) -> Drawing:
     """Devices at the left, access points in the middle, edges at the right."""
     states = link_states(run, topology)
-    places, height = _places(topology, states)
+    where = placed(topology) if topology.machines else {}
+    places, height = _places(topology, states, where)
     at = {name: place for place in places for name in place.names}
     lines, labels, drawn = [], [], set()
     said: dict[tuple[str, str], list[tuple[_Place, _Place, str]]] = {}  # by where links lead, and from what
     for link in topology.links:
         ends = (at[link.a], at[link.b])
-        names = (ends[0].names[0], ends[1].names[0])
+        left, right = sorted(ends, key=lambda place: place.x)
+        said.setdefault((left.kind, right.names[0]), []).append((left, right, _label(link.up)))
+        names = (left.names[0], right.names[0])
         if names in drawn:
             continue
         drawn.add(names)
         state = states[link.a, link.b]
-        lines.append(_line(ends, state, _words(link.a, link.b, link.up, link.down, state)))
-        left, right = sorted(ends, key=lambda place: place.x)
-        said.setdefault((left.kind, right.names[0]), []).append((left, right, _label(link.up)))
+        alike = f"; {len(left.names)} links are drawn as this one" if len(left.names) > 1 else ""
+        lines.append(_line(ends, state, _words(link.a, link.b, link.up, link.down, state) + alike))
     for fan in said.values():
         if len({words for *_, words in fan}) == 1:
             left, right, words = fan[0]  # the uppermost says it for all
             x, y = left.x + 0.42 * (right.x - left.x), left.y + 0.42 * (right.y - left.y)
             labels.append(text(x, y - 6, words, "start" if len(fan) > 1 else "middle", class_="note halo"))
-    nodes = [part for place in places for part in _node(place, topology)]
+    nodes = [part for place in places for part in _node(place, topology, where)]
     devices, access_points = len(topology.devices), len(topology.access_points)
     counts = f"{counted(devices, 'device')}, {counted(access_points, 'access point')}, "
     counts += counted(len(topology.edges), "edge")
@@ -113,10 +117,12 @@ def topology_drawn(run: Shown, topology: ResolvedTopology) -> Drawing:
     )
 
 
-def _places(topology: ResolvedTopology, states: dict[Link, LinkState]) -> tuple[list[_Place], float]:
+def _places(
+    topology: ResolvedTopology, states: dict[Link, LinkState], where: dict[str, str]
+) -> tuple[list[_Place], float]:
     nearest = {name for device in topology.devices.values() for name in device.access_points}
     columns: dict[str, list[tuple[str, ...]]] = {
-        "device": _grouped(topology, states),
+        "device": _grouped(topology, states, where),
         "access point": [(name,) for name in topology.access_points if name in nearest],
         "core": [(name,) for name in topology.access_points if name not in nearest],
         "edge": [(name,) for name in topology.edges],
@@ -130,7 +136,7 @@ def _places(topology: ResolvedTopology, states: dict[Link, LinkState]) -> tuple[
     return places, rows * _ROW + 1.5 * _TOP
 
 
-def _grouped(topology: ResolvedTopology, states: dict[Link, LinkState]) -> list[tuple[str, ...]]:
+def _grouped(topology: ResolvedTopology, states: dict[Link, LinkState], where: dict[str, str]) -> list[tuple[str, ...]]:
     if len(topology.devices) <= _MOST_DEVICES:
         return [(name,) for name in topology.devices]
     own: dict[str, list[tuple[str, str]]] = {name: [] for name in topology.devices}
@@ -139,7 +145,7 @@ def _grouped(topology: ResolvedTopology, states: dict[Link, LinkState]) -> list[
             own[device].append((state.certified, state.course))
     groups: dict[object, list[str]] = {}
     for name, one in topology.devices.items():
-        groups.setdefault((one.access_points, one.compute, *own[name]), []).append(name)
+        groups.setdefault((one.access_points, one.compute, where.get(name), *own[name]), []).append(name)
     return [tuple(names) for names in groups.values()]
 
 
@@ -161,16 +167,24 @@ def _label(up: LinkParameters) -> str:
     return f"{rate(up.bandwidth_bps)}, {up.delay_s * 1e3:g} ms{loss}"
 
 
-def _node(place: _Place, topology: ResolvedTopology) -> list[Markup]:
+def _node(place: _Place, topology: ResolvedTopology, where: dict[str, str]) -> list[Markup]:
     named = place.names[0] if len(place.names) == 1 else f"{place.names[0]} … {place.names[-1]} ({len(place.names)})"
     first = place.names[0]
+    machine = where.get(first, "")
     if place.kind == "edge":
         box = {"x": place.x - 8, "y": place.y - 8, "width": 16.0, "height": 16.0}
-        words = (named, _compute_words(topology.edges[first].compute))
+        words = (named, _compute_words(topology.edges[first].compute, machine))
         return [tag("rect", tag("title", named), **box, class_="mark node edge"), *_beside(place, 14, "start", words)]
     if place.kind == "device":
-        words = (named, _compute_words(topology.devices[first].compute))
-        circle = tag("circle", tag("title", ", ".join(place.names)), cx=place.x, cy=place.y, r=7, class_="mark node")
+        words = (named, _compute_words(topology.devices[first].compute, machine))
+        circle = tag(
+            "circle",
+            tag("title", ", ".join(place.names[:_MOST_NAMES])),
+            cx=place.x,
+            cy=place.y,
+            r=7,
+            class_="mark node",
+        )
         return [circle, *_beside(place, -14, "end", words)]
     points = f"{place.x},{place.y - 10:.1f} {place.x + 10},{place.y:.1f} {place.x},{place.y + 10:.1f}"
     diamond = tag(
@@ -179,7 +193,8 @@ def _node(place: _Place, topology: ResolvedTopology) -> list[Markup]:
         points=f"{points} {place.x - 10},{place.y:.1f}",
         class_="mark node access-point",
     )
-    return [diamond, text(place.x, place.y - 15, named, "middle", class_="halo")]
+    below = [text(place.x, place.y + 22, machine, "middle", class_="note halo")] if machine else []
+    return [diamond, text(place.x, place.y - 15, named, "middle", class_="halo"), *below]
 
 
 def _beside(place: _Place, away: float, anchor: str, words: Sequence[str]) -> list[Markup]:
@@ -189,8 +204,9 @@ def _beside(place: _Place, away: float, anchor: str, words: Sequence[str]) -> li
     ]
 
 
-def _compute_words(compute: Compute) -> str:
-    return "live" if compute.flops_per_s is None else f"{compute.flops_per_s / 1e9:g} GFLOP/s"
+def _compute_words(compute: Compute, machine: str) -> str:
+    pace = "live" if compute.flops_per_s is None else f"{compute.flops_per_s / 1e9:g} GFLOP/s"
+    return f"{machine}, {pace}" if machine else pace
 
 
 def _words(a: str, b: str, up: LinkParameters, down: LinkParameters, state: LinkState) -> str:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from testbed.documents.resolved import Machine, Placement
 from testbed.jobs.ledger import Outcome
 from testbed.reporting.figures_svg import Linear, Logarithmic, tag
 from testbed.reporting.figures_topology import CUT, MISSED, OK, STEADY, VARIED, link_states, topology_drawn
@@ -123,6 +124,13 @@ def test_many_devices_are_drawn_by_the_state_of_their_links(tmp_path, mixed) -> 
     drawn = str(topology_drawn(run, run.topology).svg)
     assert drawn.count('class="mark node"') == 4  # varied, cut, missed, and all the others
     assert "dev4 … dev200 (197)" in drawn
+
+
+def test_nodes_are_drawn_with_their_machines(tmp_path, mixed) -> None:
+    machines = (Machine("lab1", "10.9.0.1"), Machine("lab2", "10.9.0.2"))
+    of = msgspec.structs.replace(topology(), machines=machines, place=Placement(by_hand={"edge1": "lab2"}))
+    drawn = str(topology_drawn(read(store(tmp_path, mixed(20, 1), of=of)), of).svg)
+    assert drawn.count("lab1, 5 GFLOP/s") == 3 and "lab2, 200 GFLOP/s" in drawn
 
 
 @given(
