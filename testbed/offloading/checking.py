@@ -11,7 +11,7 @@ import msgspec
 
 from testbed.jobs.decision import LOCAL, Decision
 from testbed.jobs.job import Job
-from testbed.jobs.observation import EdgeView, Observation, PathView
+from testbed.jobs.observation import Air, EdgeView, Observation, PathView
 from testbed.jobs.profile import Profile
 from testbed.offloading.errors import NoEdge, NotPossible, OutOfReach, PolicyError
 from testbed.offloading.policy import check_profile, make_policy
@@ -96,6 +96,7 @@ def cases(profile: Profile) -> list[Case]:
         Case("links that pass next to nothing", _observed(profile, 6, 2, bandwidth_bps=1e3, loss=0.5)),
         Case("links that pass nothing", _observed(profile, 6, 2, loss=1.0)),
         Case("a deadline of 1 ms", _observed(profile, 6, 2, deadline_s=0.001)),
+        Case("both edges behind one access point", _observed(profile, 6, 2, air=Air("ap1", 2e7), jobs_per_s=5.0)),
     ]
     if alone.rows:
         found.append(Case("nothing but local", _observed(alone, 6, 2)))
@@ -115,6 +116,8 @@ def _observed(
     loss: float = 0.005,
     backlog_s: float = 0.0,
     deadline_s: float = _DEADLINE_S,
+    jobs_per_s: float = 0.0,
+    air: Air | None = None,
     reach: Callable[[int, int], bool] = lambda device, edge: True,
 ) -> SlotObservation:
     """A slot of devices and edges that differ a little from each other."""
@@ -124,8 +127,10 @@ def _observed(
         for edge in range(edges):
             if reach(device, edge):
                 path = PathView(bandwidth_bps * (1 + (3 * device + edge) % 7) / 4, 0.002 + 0.001 * edge, loss)
-                seen[f"edge{edge + 1}"] = EdgeView(path, path, backlog_s + 0.01 * edge, 2e11 / (1 + edge), 500 * device)
-        views[f"dev{device + 1}"] = DeviceView(deadline_s, backlog_s + 0.002 * device, 5e9, seen)
+                seen[f"edge{edge + 1}"] = EdgeView(
+                    path, path, backlog_s + 0.01 * edge, 2e11 / (1 + edge), 500 * device, air
+                )
+        views[f"dev{device + 1}"] = DeviceView(deadline_s, backlog_s + 0.002 * device, 5e9, seen, jobs_per_s)
     return SlotObservation(1.0, _SLOT_S, views, profile)
 
 

@@ -3,7 +3,7 @@
 What the model has from Shannon is here the links as they are set. Messages are counted as the links count them
 (`prediction`): the payload, what is unsent before it, the frame and the headers of every segment, divided by one less
 the loss. What an access point shares out is divided among the devices that send through it, whichever edges they send
-to; a link that shares nothing is its device's own. Jobs arrive at any time of the slot (`arriving`).
+to; a link that shares nothing is its device's own. Where jobs arrive at any time, so does the slot's (`arriving`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from testbed.jobs.observation import EdgeView, PathView
 from testbed.jobs.profile import Profile
 from testbed.offloading.allocation import Limited
-from testbed.offloading.arriving import at_any_time
+from testbed.offloading.arriving import Arrivals, at_any_time, at_the_beginning
 from testbed.offloading.errors import PolicyError
 from testbed.offloading.prediction import ANSWER_BYTES, FRAME_BYTES, HEADER_BYTES, SEGMENT_BYTES, transfer_s
 from testbed.offloading.problem import Choices
@@ -84,7 +84,7 @@ class ObservedProblem(OffloadingProblem):
                 edge_flops_per_s=speed.max(axis=0),
                 speeds=np.ones(1),
                 edge_backlog_s=np.where(reached, backlog_s, 0.0).sum(axis=0) / np.maximum(reached.sum(axis=0), 1),
-                arrivals=at_any_time(np.array([device.jobs_per_s for device in devices]), observation.slot_s),
+                arrivals=_arrivals(observation),
                 allowed=allowed,
                 psi=psi,
             )
@@ -100,6 +100,11 @@ class ObservedProblem(OffloadingProblem):
             name: Assignment(self.decisions[option], given)
             for name, option, given in zip(self.names, choice, share.tolist(), strict=True)
         }
+
+
+def _arrivals(observation: SlotObservation) -> Arrivals:
+    jobs_per_s = np.array([device.jobs_per_s for device in observation.devices.values()])
+    return at_any_time(jobs_per_s, observation.slot_s) if jobs_per_s.any() else at_the_beginning(len(jobs_per_s))
 
 
 def _figures(view: EdgeView) -> tuple[float, float, float, float, float, float]:

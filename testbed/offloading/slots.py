@@ -18,7 +18,9 @@ class DeviceView(msgspec.Struct, frozen=True):
     backlog_s: float  # seconds of work that the device itself will hold when the slot begins
     flops_per_s: float  # its pace
     edges: dict[str, EdgeView]  # bandwidths as the links are set, whatever shares of them were allotted before
-    jobs_per_s: float = 0.0  # how many arrive on average; which devices will have one in the slot nobody knows
+    jobs_per_s: float = 0.0
+    """How many arrive on average, at any time; 0: one at the slot's beginning at the most. Whether one will is not
+    known when a slot is decided."""
 
 
 class SlotObservation(msgspec.Struct, frozen=True):

@@ -57,11 +57,12 @@ def ahead_s(topology: ResolvedTopology) -> float:
     return AHEAD_S + AHEAD_PER_WAY_S * len(topology.devices) * len(topology.edges)
 
 
-def jobs_per_s(jobs: Sequence[Job], devices: int, chained_s: float | None) -> float:
-    """How many of these jobs arrive at each device, on average; none before its last has ended, where they are chained
-    (`RunSpec.chained_s`), so that none stands behind another."""
+def jobs_per_s(jobs: Sequence[Job], devices: int, slot_s: float, chained_s: float | None) -> float:
+    """How many of these jobs arrive at each device at any time of slots, on average. None do where jobs arrive at
+    slots' beginnings, or each after its device's last has ended (`RunSpec.chained_s`)."""
     last_s = max((job.arrival_s for job in jobs), default=0.0)
-    return len(jobs) / devices / last_s if last_s and chained_s is None else 0.0
+    at_beginnings = all(math.isclose(job.arrival_s, round(job.arrival_s / slot_s) * slot_s) for job in jobs)
+    return 0.0 if at_beginnings or chained_s is not None else len(jobs) / devices / last_s
 
 
 def decide_slots(

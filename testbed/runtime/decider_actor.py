@@ -40,7 +40,7 @@ class DeciderActor:
         os.chdir(run.search_path[0])  # files that options name are found where the command was called
         self._slots = run.slots
         self._ahead_s = ahead_s(resolved)
-        rate = jobs_per_s(run.jobs, len(resolved.devices), run.chained_s)
+        rate = jobs_per_s(run.jobs, len(resolved.devices), run.slots.slot_s, run.chained_s)
         self._outlook = Outlook(resolved, self._board, run.profile, run.slots.slot_s, run.slots.deadline_s, rate)
         self._policy = make_slot_policy(run.policy, run.options, run.seed, estimate_error=run.estimate_error)
         self._rows: list[SlotRow] = []

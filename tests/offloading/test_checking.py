@@ -93,7 +93,7 @@ def test_refusals_are_told_and_are_no_fault_but_where_there_is_nothing_else(prof
         ("First", {}, "not computing locally (and 1 more case): raised StopIteration"),
         ("First", {"edge": "edge1"}, "some edges out of reach (and 3 more cases): raised StopIteration"),
         ("Far", {}, "some edges out of reach (and 2 more cases): decided 'edge1', which cannot be reached now"),
-        ("Slots", {"share": 1.5}, "one device, one edge (and 9 more cases): decided for dev1 an uplink share of 1.5"),
+        ("Slots", {"share": 1.5}, "one device, one edge (and 10 more cases): decided for dev1 an uplink share of 1.5"),
         ("Gambles", {}, "more cases): another of the same seed decided otherwise; draw from the seed alone"),
         ("Empties", {}, "more cases): changed the observation, which others see too; make a copy"),
     ],

@@ -148,9 +148,11 @@ def test_a_slot_tells_what_links_share_and_how_many_jobs_arrive(board: Board) ->
     assert {view.jobs_per_s for view in seen.devices.values()} == {3.0}
     assert seen.devices["dev1"].edges["edge1"].air == Air("ap1", 6e6)
     assert seen.devices["dev1"].edges["edge2"].air is None
-    jobs = [Job(number, f"dev{1 + number % 2}", 0, 0.5 * number, 0.2) for number in range(13)]
-    assert jobs_per_s(jobs, 2, None) == pytest.approx(13 / 2 / 6)
-    assert jobs_per_s(jobs, 2, 30.0) == jobs_per_s([], 2, None) == 0  # each waits for the one before
+    jobs = [Job(number, f"dev{1 + number % 2}", 0, 0.5 * number + 0.01, 0.2) for number in range(13)]
+    assert jobs_per_s(jobs, 2, SLOT_S, None) == pytest.approx(13 / 2 / 6.01)
+    assert jobs_per_s(jobs, 2, SLOT_S, 30.0) == jobs_per_s([], 2, SLOT_S, None) == 0  # each after the one before
+    slotted = [msgspec.structs.replace(job, arrival_s=0.05 * round(job.arrival_s / 0.05)) for job in jobs]
+    assert jobs_per_s(slotted, 2, SLOT_S, None) == 0
 
 
 def test_a_slot_is_looked_at_the_longer_ahead_the_more_there_is_but_never_before_the_last_has_half_gone() -> None:
