@@ -27,7 +27,7 @@ from testbed.network.record import LinkRows
 from testbed.offloading.prediction import HEADER_BYTES, SEGMENT_BYTES
 from testbed.offloading.slot_policy import decides_slots, make_slot_policy
 from testbed.runtime import paths
-from testbed.runtime.decider import Outlook, SlotClock
+from testbed.runtime.decider import Outlook, SlotClock, jobs_per_s
 from testbed.runtime.device import warm_up_bytes
 from testbed.runtime.device_actor import deciding
 from testbed.simulation.board import Board
@@ -142,7 +142,8 @@ class Simulation:
                 case StartEvent(at_s=at_s, node=node) if node in nodes:
                     self._at(at_s, nodes[node].start)
         if clock and slots:
-            outlook = Outlook(topology, board, profile, slot_s, deadline_s)
+            rate = jobs_per_s(jobs, len(topology.devices), slot_s, chained_s)
+            outlook = Outlook(topology, board, profile, slot_s, deadline_s, rate)
             decider = make_slot_policy(policy.name, policy.options, seed, estimate_error=estimate_error)
             env.process(decide_slots(env, clock, topology, outlook, decider, slots, self._network, self.slots.append))
         if chained_s is None:
