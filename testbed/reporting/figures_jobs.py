@@ -107,7 +107,7 @@ def completion(runs: Sequence[Shown], deadlines_ms: Sequence[float]) -> Drawing 
         return None
     shown = [float(value) for _, times, _ in curves for value in (times[0], times[-1])]
     x = logarithmic([*shown, *deadlines_ms])
-    panel = Panel(Box(56, 24, WIDTH - 72, 250), x, Linear(0, 1, factor=100))
+    panel = Panel(Box(56, 24, WIDTH - 84, 250), x, Linear(0, 1, factor=100))
     panel.axes("completion, ms since intended arrival", "jobs answered within, %")
     for number, (label, times, issued) in enumerate(curves):
         shares = np.arange(1, len(times) + 1) / issued
@@ -163,7 +163,7 @@ def accuracy_against_bytes(points: Sequence[Bought], caption: str) -> Drawing:
     y = Linear(min(0.9, np.floor(lowest * 10) / 10), 1, factor=100)
     beginning = 130.0 if len(sent) < len(points) else 56.0
     scale = logarithmic([*(0.7 * one for one in sent), *(1.4 * one for one in sent)])
-    some = Panel(Box(beginning, 24, WIDTH - beginning - 16, 250), scale, y)
+    some = Panel(Box(beginning, 24, WIDTH - beginning - 28, 250), scale, y)
     nothing = Panel(Box(56, 24, 60, 250), Untold(-1, 1), y)
     if sent:
         some.axes("mean payload, bytes a job", "accuracy, %" if beginning < 100 else None)

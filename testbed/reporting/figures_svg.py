@@ -72,7 +72,7 @@ class Linear(msgspec.Struct, frozen=True):
         step = 10 ** math.floor(math.log10(span / 4))
         step = next(step * times for times in (1, 2, 5, 10) if span / (step * times) <= 6)
         first, last = math.ceil(self.low * self.factor / step - 1e-9), math.floor(self.high * self.factor / step + 1e-9)
-        return [(number * step / self.factor, f"{number * step:g}") for number in range(first, last + 1)]
+        return [(number * step / self.factor, f"{number * step:,g}") for number in range(first, last + 1)]
 
 
 class Untold(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from testbed.reporting.figures_svg import WIDTH, Box, Drawing, Linear, Panel, Va
 from testbed.reporting.page_data import Shown
 from testbed.reporting.page_words import percent, rate
 
-_LEFT, _RIGHT = 56.0, 16.0
+_LEFT, _RIGHT = 56.0, 28.0
 _FINE = 240
 """Instants at which a channel is drawn."""
 _BINS, _JOBS_A_BIN = 40, 10
