@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from testbed.reporting.live import Standing
 
 _console = Console(stderr=True)
-_SHOW_EVERY_S = 0.25
+_SHOW_EVERY_S = 0.9  # runs tell twice a second
 
 
 class Steps:
