@@ -21,6 +21,8 @@ _ARGUMENTS = (
     "--disable-gpu",
     "--disable-dev-shm-usage",
     "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-extensions",
     "--no-first-run",
     "--remote-debugging-pipe",
 )

@@ -96,8 +96,8 @@ def not_answering() -> Callable[..., LedgerRow]:
     return no_answer
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """One Chromium for all tests."""
+    """One Chromium for all tests of a file."""
     with browsing(tmp_path_factory.mktemp("chromium")) as found:
         yield found
