@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -93,6 +94,8 @@ def run(
     show([stored.summary for stored in runs])
     for stored in runs:
         print(f"results: {stored.path}")
+    if len(runs) > 1:
+        print(f"side by side, as a page: {shlex.join(['testbed', 'report', *(str(stored.path) for stored in runs)])}")
     if any(stored.summary.verdict != VALID for stored in runs):
         raise typer.Exit(1)
 
