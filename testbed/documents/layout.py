@@ -16,9 +16,10 @@ from testbed.documents.model import KEY, nearest, one_of
 from testbed.documents.topology import MAX_NODES, NODE_NAME_LENGTH, PLACEMENTS
 from testbed.documents.units import BANDWIDTH
 
-MAX_LINKS = 4096
+MAX_LINKS = 40_000
 MAX_SUBNETS = 255
-"""What the network room can number: links, and subnets, of which each tree of joined access points is one."""
+"""What may be simulated, and what the network room can number: subnets, of which each tree of joined access points is
+one."""
 
 Loc = tuple[str | int, ...]
 Problem = tuple[Loc, str]

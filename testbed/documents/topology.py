@@ -24,7 +24,7 @@ from testbed.documents.parameters import BothWays, Parameters, too_much_under_wa
 from testbed.documents.resolved import LinkChange, Schedule
 from testbed.documents.units import Bandwidth, Delay, Memory, Share
 
-MAX_NODES = 1000
+MAX_NODES = 20_000
 WAYS = ("up", "down")
 NODE_NAME_LENGTH = 12
 

@@ -13,7 +13,7 @@ import msgspec
 
 from testbed.documents.resolved import ResolvedTopology
 from testbed.network import cgroup
-from testbed.network.errors import NetworkError, ShapingUnavailableError
+from testbed.network.errors import NetworkError, RefusedError, ShapingUnavailableError
 from testbed.network.limits import check_limits, home_of, remedy_for
 from testbed.network.namespace import call_in_new
 from testbed.network.native import program
@@ -51,6 +51,8 @@ FEATURES = {
 }
 """What the kernel must do, how it is tried, and how it may be mended."""
 _FOR_NETEM_ONLY = ("ifb", "htb", "netem")
+MOST_NODES, MOST_LINKS = 1000, 4096
+"""What is emulated at the most; simulations may have more."""
 FOR_TUNNELS = ("vxlan",)
 """Those that only links between machines need."""
 
@@ -80,8 +82,19 @@ def require(topology: ResolvedTopology) -> None:
     Raises:
         RefusedError: it lacks something; says what, and what mends it.
     """
+    _check_size(topology)
     check_limits(topology)
     check_switch(topology)
+
+
+def _check_size(topology: ResolvedTopology) -> None:
+    nodes = len(topology.access_points) + len(topology.edges) + len(topology.devices)
+    for count, most, what in ((nodes, MOST_NODES, "nodes"), (len(topology.links), MOST_LINKS, "links")):
+        if count > most:
+            raise RefusedError(
+                f"{topology.name} has {count:,} {what}, at most {most:,} can be emulated; "
+                "testbed run --simulate takes as many as a file may have"
+            )
 
 
 def diagnose() -> Diagnosis:

@@ -17,8 +17,7 @@ def only(folder: Path, pattern: str = "*") -> Path:
     return found
 
 
-@pytest.mark.root  # only so that it can become nobody, and may not do what root may
-def test_a_simulated_run_needs_no_root_and_repeats_to_the_last_digit(command, files, tmp_path) -> None:
+def test_a_simulated_run_needs_no_network_and_repeats_to_the_last_digit(command, files, tmp_path) -> None:
     topology, workload = files("sim-test", policy="[fixed_here, greedy]")
     workload.write_text(workload.read_text().replace("fixed_here", "{name: full, encoding: jpeg}"))
     command("run", workload, "--topology", topology, "--simulate", "--output", tmp_path / "runs")
