@@ -161,15 +161,9 @@ def _kernel(own: Facts, all_facts: Mapping[str, Facts], shaping: str) -> Finding
 
 
 def _versions(own: Facts, first: Facts, driver: str) -> Finding:
-    ours, theirs = own.software, first.software
-    differing = ours.differences(theirs, driver)
-    if not differing:
-        return Finding("versions", True, f"Python {ours.python}, ray {ours.packages.get('ray')}")
-    if ours.python != theirs.python:
-        remedy = f"install Python {theirs.python} there and give its `python`"
-    else:
-        remedy = "testbed machines prepare TOPOLOGY"
-    return Finding("versions", False, f"other than the driver's: {one_of(differing, 4)}", remedy)
+    if fault := own.software.fault_beside(first.software, driver):
+        return Finding("versions", False, *fault)
+    return Finding("versions", True, f"Python {own.software.python}, ray {own.software.packages.get('ray')}")
 
 
 def _clock_finding(clock: Clock, is_driver: bool) -> Finding:

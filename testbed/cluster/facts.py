@@ -9,12 +9,14 @@ import shutil
 import socket
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import psutil
 
 import testbed
 from testbed.cluster.ports import free_blocks
+from testbed.documents.model import one_of
 from testbed.network.diagnosis import Diagnosis, diagnose
 
 FOLDERS = {"/run": 256, "/dev/shm": 128, "/tmp": 256}
@@ -30,6 +32,13 @@ class Asked(msgspec.Struct, frozen=True):
     tunnel_address: str
 
 
+class Fault(NamedTuple):
+    """What is amiss, and what mends it."""
+
+    detail: str
+    remedy: str
+
+
 class Software(msgspec.Struct, frozen=True):
     """What has to be the same on all machines."""
 
@@ -39,15 +48,21 @@ class Software(msgspec.Struct, frozen=True):
     architecture: str
     packages: dict[str, str]  # those of which the testbed requires a version of its choice, "" where missing
 
-    def differences(self, other: Software, name: str) -> list[str]:
-        """What is otherwise than on the machine of that name, in words."""
+    def fault_beside(self, driver: Software, name: str) -> Fault | None:
+        """In what this differs from what the driver's machine, of that name, has; None if it does not."""
         pairs = [
-            ("Python", self.python, other.python),
-            ("architecture", self.architecture, other.architecture),
-            ("testbed", f"{self.version} of {self.code}", f"{other.version} of {other.code}"),
-            *((package, self.packages.get(package), version) for package, version in other.packages.items()),
+            ("Python", self.python, driver.python),
+            ("architecture", self.architecture, driver.architecture),
+            ("testbed", f"{self.version} of files {self.code}", f"{driver.version} of files {driver.code}"),
+            *((package, self.packages.get(package), version) for package, version in driver.packages.items()),
         ]
-        return [f"{what} {own or 'missing'} (on {name} {its})" for what, own, its in pairs if own != its]
+        differing = [f"{what} {own or 'missing'} (on {name} {its})" for what, own, its in pairs if own != its]
+        if not differing:
+            return None
+        remedy = "run `testbed machines prepare TOPOLOGY`"
+        if (self.python, self.architecture) != (driver.python, driver.architecture):
+            remedy = f"give as `python` one of version {driver.python} on {driver.architecture}"
+        return Fault(f"has other software: {one_of(differing, 4)}", remedy)
 
 
 class Facts(msgspec.Struct, frozen=True):

@@ -19,11 +19,10 @@ from testbed.network.ownership import Ownership
 from testbed.network.shape import Shaping
 
 if TYPE_CHECKING:
-    from testbed.cluster.facts import Facts, Software
+    from testbed.cluster.facts import Facts
     from testbed.cluster.ssh import Remote
 
 _START_TIMEOUT_S = 120.0
-_PREPARE = "run `testbed machines prepare TOPOLOGY`"
 
 
 class Gathering:
@@ -80,8 +79,8 @@ def gathered(topology: ResolvedTopology, shaping: Shaping) -> Iterator[Gathering
 
     def look(remote: Remote) -> Facts:
         theirs = remote.call("facts", Asked(remote.machine.address, remote.machine.tunnel_address), Facts)
-        if fault := difference(mine, theirs.software):
-            raise FailedError(remote.machine, fault)
+        if fault := theirs.software.fault_beside(mine, machine):
+            raise FailedError(remote.machine, f"{fault.detail}: {fault.remedy}")
         remote.call("require", Wanted(topology, shaping.value), type(None))
         return theirs
 
@@ -90,24 +89,3 @@ def gathered(topology: ResolvedTopology, shaping: Shaping) -> Iterator[Gathering
         own = next(one for one in topology.machines if one.name == machine)
         free = {machine: free_blocks(own.address), **{name: one.free_blocks for name, one in found.items()}}
         yield Gathering(topology, remotes, chosen(topology.name, free))
-
-
-def difference(mine: Software, theirs: Software) -> str | None:
-    """In what another machine's software differs from this one's, with the remedy; None if it does not."""
-    if (mine.version, mine.code) != (theirs.version, theirs.code):
-        return (
-            f"its testbed is another one (version {theirs.version}, files {theirs.code}; here {mine.version},"
-            f" {mine.code}): {_PREPARE}"
-        )
-    if (mine.python, mine.architecture) != (theirs.python, theirs.architecture):
-        return (
-            f"it has Python {theirs.python} on {theirs.architecture}, here it is {mine.python} on {mine.architecture}:"
-            " give one of the same version as `python`"
-        )
-    others = [name for name in mine.packages if theirs.packages.get(name) != mine.packages[name]]
-    if others:
-        name = others[0]
-        more = f", and {len(others) - 1} more" if len(others) > 1 else ""
-        has = theirs.packages.get(name) or "none"
-        return f"it has {name} {has}, here it is {mine.packages[name] or 'none'}{more}: {_PREPARE}"
-    return None

@@ -21,7 +21,6 @@ import testbed
 from testbed.cluster.facts import Software, software
 from testbed.cluster.placement import here
 from testbed.cluster.ssh import FailedError, MachineError, Remote, UnreachableError, connected, in_parallel
-from testbed.documents.model import one_of
 from testbed.documents.resolved import ResolvedTopology
 from testbed.network.diagnosis import PROGRAMS
 from testbed.network.errors import NetworkError, RefusedError
@@ -109,7 +108,7 @@ def _begun(remote: Remote, own: Software, tell: Tell) -> _Begun:
     missing = _must(remote, ["sh", "-c", _MISSING, "-", *wanted], 60.0).split()
     _install_packages(one, sorted({wanted[name] for name in missing}))
     found = _software(remote)
-    one.ready = found is not None and not found.differences(own, "this machine")
+    one.ready = found is not None and not found.fault_beside(own, "this machine")
     if not one.ready:
         _environment(one, own)
     return one
@@ -178,9 +177,8 @@ def _install(one: _Begun, wheel: Path, own: Software, torch_index: str | None) -
     finally:
         with contextlib.suppress(UnreachableError):
             remote.run(["rm", "-rf", "--", folder])
-    found = remote.call("software", None, Software)
-    if differing := found.differences(own, "this machine"):
-        raise FailedError(remote.machine, f"has other software still: {one_of(differing, 4)}")
+    if fault := remote.call("software", None, Software).fault_beside(own, "this machine"):
+        raise FailedError(remote.machine, f"{fault.detail}, in spite of all: see `testbed machines check TOPOLOGY`")
 
 
 def _must(remote: Remote, argv: list[str], timeout_s: float) -> str:

@@ -62,11 +62,11 @@ def test_machines_that_lack_nothing_are_ready():
 @pytest.mark.parametrize(
     ("found", "detail", "remedy"),
     [
-        (software(code="def"), "testbed 0.1.0 of def (on lab1 0.1.0 of abc)", "testbed machines prepare TOPOLOGY"),
+        (software(code="def"), "testbed 0.1.0 of files def (on lab1 0.1.0 of files abc)", "testbed machines prepare"),
         (software(packages={"ray": "2.59.0", "torch": "2.13.0"}), "ray 2.59.0 (on lab1 2.60.0)", "prepare"),
         (software(packages={"ray": "2.60.0"}), "torch missing (on lab1 2.13.0)", "prepare"),
-        (software(python="3.11.2"), "Python 3.11.2 (on lab1 3.11.7)", "install Python 3.11.7"),
-        (software(architecture="aarch64"), "architecture aarch64 (on lab1 x86_64)", "prepare"),
+        (software(python="3.11.2"), "Python 3.11.2 (on lab1 3.11.7)", "one of version 3.11.7"),
+        (software(architecture="aarch64"), "architecture aarch64 (on lab1 x86_64)", "on x86_64"),
     ],
 )
 def test_other_software_than_the_drivers_is_a_fault(found, detail, remedy):
@@ -174,7 +174,7 @@ def test_each_machine_has_its_result_and_one_fault_gives_status_2(lab, tmp_path)
     assert one["ok"]
     faults = {finding["check"]: finding for finding in two["findings"] if not finding["ok"]}
     assert set(faults) == {"versions", "addresses"}
-    assert faults["versions"]["remedy"] == "testbed machines prepare TOPOLOGY"
+    assert faults["versions"]["remedy"] == "run `testbed machines prepare TOPOLOGY`"
     assert three["findings"][-1]["check"] == "testbed"
     assert "/no/such/python has no testbed" in three["findings"][-1]["detail"]
     assert [machine.left() for machine in lab.machines] == [[], [], []]
