@@ -1,48 +1,22 @@
-"""The tables of a page."""
+"""The tables of a page that tell of jobs."""
 
 from __future__ import annotations
 
 import collections
-import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
 
 from testbed.jobs.intervals import wilson_interval
 from testbed.jobs.ledger import STAGES, Outcome
-from testbed.network.certify import CertificateEntry
-from testbed.network.intervals import Interval
 from testbed.reporting.figures_jobs import WORDS, Bought, Split
+from testbed.reporting.page_cells import MOST_ROWS, Cell, Table, ms_cell, share_cell
 from testbed.reporting.page_data import Shown
-from testbed.reporting.page_words import ABSENT, interval, milliseconds, percent, size
+from testbed.reporting.page_words import ABSENT, interval, percent, size
 from testbed.reporting.phases import Phase
 from testbed.reporting.verdict import ANSWERED, VALID
-
-_MOST_DIFFERENCES = 60
-_MOST_ROWS = 500
-_OF_THE_MOMENT = ("load_average", "events", "overruns")
-"""What no two runs share."""
-
-
-class Cell(msgspec.Struct, frozen=True):
-    """What a cell says, the number that it sorts by (None: the text), and whether it is something amiss."""
-
-    words: str
-    value: float | None = None
-    bad: bool = False
-
-
-class Table(msgspec.Struct, frozen=True):
-    """A table of the page; one that is long scrolls."""
-
-    name: str
-    caption: str
-    columns: tuple[str, ...]
-    rows: list[list[Cell]]
-    long: bool = False
 
 
 def runs_table(runs: Sequence[Shown]) -> Table:
@@ -55,13 +29,13 @@ def runs_table(runs: Sequence[Shown]) -> Table:
             [
                 Cell(run.label),
                 Cell(f"{summary.issued:,}", summary.issued),
-                _share(summary.success_probability),
+                share_cell(summary.success_probability),
                 Cell(interval(summary.success_interval)),
-                _share(summary.accuracy),
-                _share(summary.accuracy_answered),
-                _ms(summary.completion_p50_ms),
-                _ms(summary.completion_p95_ms),
-                _ms(summary.completion_p99_ms),
+                share_cell(summary.accuracy),
+                share_cell(summary.accuracy_answered),
+                ms_cell(summary.completion_p50_ms),
+                ms_cell(summary.completion_p95_ms),
+                ms_cell(summary.completion_p99_ms),
                 Cell(size(summary.payload_bytes_per_job), summary.payload_bytes_per_job),
                 Cell(summary.verdict, bad=summary.verdict != VALID),
             ]
@@ -75,8 +49,10 @@ def stage_table(splits: Sequence[Split]) -> Table:
     columns = ("jobs", "number", *(stage.replace("_", " ") for stage in STAGES), "sum")
     rows = []
     for split in splits:
-        means = [_ms(split.mean_ms[stage]) for stage in STAGES]
-        rows.append([Cell(split.label), Cell(f"{split.jobs:,}", split.jobs), *means, _ms(sum(split.mean_ms.values()))])
+        means = [ms_cell(split.mean_ms[stage]) for stage in STAGES]
+        rows.append(
+            [Cell(split.label), Cell(f"{split.jobs:,}", split.jobs), *means, ms_cell(sum(split.mean_ms.values()))]
+        )
     return Table("stage-means", "Mean milliseconds of each stage.", columns, rows)
 
 
@@ -87,7 +63,7 @@ def bought_table(points: Sequence[Bought], caption: str) -> Table:
             Cell(point.label),
             Cell(f"{point.jobs:,}", point.jobs),
             Cell(size(point.payload_bytes), point.payload_bytes),
-            _share(point.accuracy),
+            share_cell(point.accuracy),
             Cell(interval(point.accuracy_interval)),
         ]
         for point in points
@@ -104,7 +80,7 @@ def misses_table(runs: Sequence[Shown]) -> Table | None:
         reasons = stages.where(stages != "", missed["error"].fillna(ABSENT))
         counts = collections.Counter(zip(missed["outcome"], reasons, strict=True))
         rows += [
-            [Cell(run.label), Cell(str(outcome)), Cell(str(why)), Cell(f"{n:,}", n), _share(n / len(run.jobs))]
+            [Cell(run.label), Cell(str(outcome)), Cell(str(why)), Cell(f"{n:,}", n), share_cell(n / len(run.jobs))]
             for (outcome, why), n in counts.most_common()
         ]
     if not rows:
@@ -124,9 +100,9 @@ def phase_table(runs: Sequence[Shown]) -> Table | None:
             Cell(f"{phase.start_s:g} s", phase.start_s),
             Cell(f"{phase.end_s:g} s", phase.end_s),
             Cell(f"{phase.issued:,}", phase.issued),
-            _share(phase.success_probability),
+            share_cell(phase.success_probability),
             Cell(interval(phase.success_interval)),
-            _share(phase.accuracy),
+            share_cell(phase.accuracy),
             Cell(_decisions(phase)),
         ]
         for run in runs
@@ -144,10 +120,10 @@ def class_table(runs: Sequence[Shown]) -> Table | None:
             Cell(one.job_class or "(none)"),
             Cell(f"{one.deadline_ms:g} ms", one.deadline_ms),
             Cell(f"{one.issued:,}", one.issued),
-            _share(one.success_probability),
+            share_cell(one.success_probability),
             Cell(interval(one.success_interval)),
-            _share(one.accuracy),
-            *(_ms(figure) for figure in (one.completion_p50_ms, one.completion_p95_ms, one.completion_p99_ms)),
+            share_cell(one.accuracy),
+            *(ms_cell(figure) for figure in (one.completion_p50_ms, one.completion_p95_ms, one.completion_p99_ms)),
         ]
         for run in runs
         for one in run.summary.classes
@@ -162,17 +138,20 @@ def device_table(run: Shown) -> Table:
     on_time, answered = run.is_(Outcome.ON_TIME), run.is_(*ANSWERED)
     completion_ms, payload = run.column("completion_ms"), run.column("payload_bytes")
     devices = sorted(run.jobs.groupby("device").indices.items(), key=lambda pair: _natural(pair[0]))
-    poorest = sorted(devices, key=lambda pair: float(on_time[pair[1]].mean()))[:_MOST_ROWS]
-    for name, place in devices if len(devices) <= _MOST_ROWS else poorest:
+    poorest = sorted(devices, key=lambda pair: float(on_time[pair[1]].mean()))[:MOST_ROWS]
+    for name, place in devices if len(devices) <= MOST_ROWS else poorest:
         times = completion_ms[place][answered[place]]
         k, n = int(on_time[place].sum()), len(place)
         rows.append(
             [
                 Cell(str(name)),
                 Cell(f"{n:,}", n),
-                _share(k / n),
+                share_cell(k / n),
                 Cell(interval(wilson_interval(k, n))),
-                *(_ms(figure) for figure in (np.percentile(times, (50, 95)).tolist() if len(times) else (None, None))),
+                *(
+                    ms_cell(figure)
+                    for figure in (np.percentile(times, (50, 95)).tolist() if len(times) else (None, None))
+                ),
                 Cell(size(float(payload[place].mean())), float(payload[place].mean())),
             ]
         )
@@ -181,172 +160,9 @@ def device_table(run: Shown) -> Table:
     return Table("devices", f"Jobs by device; completion in ms, of the answered.{few}", columns, rows, long=True)
 
 
-def certificate_table(run: Shown) -> Table | None:
-    """Every direction of every link, measured against what was asked; None where nothing was measured."""
-    rows = [
-        [
-            Cell(when),
-            Cell(_direction(entry.link, entry.direction)),
-            *_measured(entry),
-            Cell("ok" if entry.ok else entry.reason or "missed", bad=not entry.ok),
-        ]
-        for when, entries in (("before", run.proof.before), ("after", run.proof.after))
-        for entry in entries
-    ]
-    if not rows:
-        return None
-    columns = ("when", "direction", "bandwidth, Mbit/s", "delay, ms", "jitter, ms", "loss, %", "")
-    caption = "Asked / measured (interval); columns sort by what was measured."
-    return _bounded(Table("certificate", caption, columns, rows, long=True))
-
-
-def bytes_table(run: Shown) -> Table | None:
-    """What the links carried beside what the run explains; None where it was not counted."""
-    names = ("carried_bytes", "ledger_bytes", "retransmitted_bytes", "overhead_bytes", "unexplained_bytes")
-    rows = []
-    for one in run.proof.bytes:
-        counts = [one.get(name) for name in names]
-        bad = one.get("ok") is False
-        rows.append(
-            [
-                Cell(_direction(one.get("link") or ("?", "?"), str(one.get("direction")))),
-                *(Cell(size(count), count) for count in counts),
-                Cell(str(one.get("reason") or ("ok" if one.get("ok") else ABSENT)), bad=bad),
-            ]
-        )
-    if not rows:
-        return None
-    columns = ("direction", "carried", "in the ledger", "sent again", "headers", "unexplained", "")
-    return _bounded(Table("bytes", "IP bytes of each direction, and what explains them.", columns, rows, long=True))
-
-
-def made_from_table(run: Shown) -> Table:
-    """The manifest in brief; the page has the whole beside it."""
-    manifest = run.manifest
-    workload, policy = manifest.get("workload") or {}, manifest.get("policy") or {}
-    versions = manifest.get("versions") or {}
-    options = ", ".join(f"{name}: {json.dumps(value)}" for name, value in (policy.get("options") or {}).items())
-    said = {
-        "folder": run.folder,
-        "workload": workload.get("name"),
-        "topology": (manifest.get("topology") or {}).get("name"),
-        "policy": f"{policy.get('name', ABSENT)}{f' ({options})' if options else ''}",
-        "arrivals during": f"{run.summary.duration_s:g} s",
-        "seed": manifest.get("seed"),
-        "links shaped by": manifest.get("shaping"),
-        "checkpoint": manifest.get("checkpoint_sha256"),
-        "testbed": manifest.get("testbed"),
-        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
-        "kernel": " ".join(str(manifest[name]) for name in ("kernel", "machine") if name in manifest),
-        "cpus, load before": ", ".join(
-            str(part) for part in (manifest.get("cpus"), *(manifest.get("load_average") or ())) if part is not None
-        ),
-        "paced computations overrun": manifest.get("overruns"),
-        "CPUs busy": _busy(manifest.get("cpu_busy") or ()),
-    }
-    rows = [[Cell(name), Cell(str(value))] for name, value in said.items() if value not in (None, "")]
-    return Table("made-from", "What the run was made from.", ("", ""), rows)
-
-
-def machine_table(run: Shown) -> Table | None:
-    """The machines of a testbed of several, and how their clocks stood; None where there was one."""
-    clocks = run.manifest.get("clocks") or {}
-    rows = []
-    for name, facts in (run.manifest.get("machines") or {}).items():
-        clock = clocks.get(name) or {}
-        offset, error = (None if clock.get(part) is None else 1e3 * clock[part] for part in ("offset_s", "error_s"))
-        nodes = facts.get("nodes") or ()
-        rows.append(
-            [
-                Cell(name),
-                Cell(str(facts.get("address", ABSENT))),
-                Cell(f"{len(nodes)}: {', '.join(nodes)}", len(nodes)),
-                Cell(" ".join(str(facts[part]) for part in ("kernel", "machine") if part in facts)),
-                Cell(str(facts.get("cpus", ABSENT)), facts.get("cpus")),
-                Cell(ABSENT if offset is None else f"{offset:.3f} ± {error or 0:.3f} ms", offset),
-            ]
-        )
-    columns = ("machine", "address", "nodes", "kernel", "CPUs", "clock ahead")
-    return Table("machines", "Machines; clocks against the driver's.", columns, rows) if rows else None
-
-
-def event_table(run: Shown) -> Table | None:
-    """The workload's events, and when they took effect; None without any."""
-    rows = []
-    for event in run.manifest.get("events") or []:
-        at_s, applied_s = event.get("at_s"), event.get("applied_s")
-        took = "never" if applied_s is None else f"{applied_s:.3f} s"
-        rows.append([Cell(f"{at_s:g} s", at_s), Cell(took, applied_s), Cell(str(event.get("what", "")))])
-    return Table("events", "Events as they happened.", ("at", "applied", "what"), rows, long=True) if rows else None
-
-
-def difference_table(runs: Sequence[Shown]) -> Table | None:
-    """Where the manifests differ, leaf by leaf; None where they do not."""
-    leaves = [dict(_leaves(run.manifest)) for run in runs]
-    names = list(dict.fromkeys(name for each in leaves for name in each))
-    differing = [name for name in names if len({each.get(name) for each in leaves}) > 1]
-    rows = [[Cell(name), *(Cell(each.get(name, ABSENT)) for each in leaves)] for name in differing[:_MOST_DIFFERENCES]]
-    more = len(differing) - len(rows)
-    caption = "Where the manifests differ" + (f"; {more} more do." if more else ".")
-    columns = ("", *(run.label for run in runs))
-    return Table("differences", caption, columns, rows, long=True) if rows else None
-
-
-def _leaves(value: Any, name: str = "") -> Iterable[tuple[str, str]]:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            if name or key not in _OF_THE_MOMENT:
-                yield from _leaves(inner, f"{name}.{key}" if name else str(key))
-    else:
-        yield name, json.dumps(value)
-
-
-def _measured(entry: CertificateEntry) -> list[Cell]:
-    asked, measured = entry.asked, entry.measured
-    return [
-        _pair(asked.bandwidth_bps, measured.bandwidth_bps, 1e-6),
-        _pair(asked.delay_ms, measured.delay_ms, 1),
-        _pair(asked.jitter_ms, measured.jitter_ms, 1),
-        _pair(asked.loss, measured.loss, 100),
-    ]
-
-
-def _pair(asked: float | None, measured: Interval | None, scale: float) -> Cell:
-    left = ABSENT if asked is None else f"{asked * scale:.3g}"
-    if measured is None:
-        return Cell(f"{left} / {ABSENT}")
-    low, high = measured.low * scale, measured.high * scale
-    words = f"{left} / {_brief(measured.value * scale)} ({_brief(low)}–{_brief(high)})"
-    return Cell(words, measured.value * scale)
-
-
-def _busy(shares: Sequence[float]) -> str:
-    return (
-        f"{percent(sum(shares) / len(shares), 0)} on average, {percent(max(shares), 0)} at the most" if shares else ""
-    )
-
-
-def _bounded(table: Table) -> Table:
-    """The table, of many rows those first in which something is amiss."""
-    if len(table.rows) <= _MOST_ROWS:
-        return table
-    rows = sorted(table.rows, key=lambda row: not any(cell.bad for cell in row))[:_MOST_ROWS]
-    caption = f"{table.caption} {_MOST_ROWS} of {len(table.rows)}, what is amiss first; certificate.json has all."
-    return msgspec.structs.replace(table, caption=caption, rows=rows)
-
-
 def _natural(name: str) -> list[tuple[int, str]]:
     """By which names sort as people number them: dev2 before dev10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", name)]
-
-
-def _brief(figure: float) -> str:
-    return f"{figure:.3g}" if abs(figure) >= 5e-4 else "0"
-
-
-def _direction(link: Sequence[str], direction: str) -> str:
-    start, end = link if direction == "up" else link[::-1]
-    return f"{start} to {end}"
 
 
 def _decisions(phase: Phase) -> str:
@@ -359,11 +175,3 @@ def _without_run(table: Table, runs: Sequence[Shown]) -> Table:
     if len(runs) > 1:
         return table
     return msgspec.structs.replace(table, columns=table.columns[1:], rows=[row[1:] for row in table.rows])
-
-
-def _share(share: float | None) -> Cell:
-    return Cell(percent(share), share)
-
-
-def _ms(figure: float | None) -> Cell:
-    return Cell(milliseconds(figure).removesuffix(" ms"), figure)

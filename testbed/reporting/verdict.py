@@ -7,7 +7,7 @@ is what runs are made to find out.
 from __future__ import annotations
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -49,7 +49,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     foreign_bytes: Sequence[str] = ()  # why the bytes that links carried are not those of the run
     losses: Sequence[str] = ()  # what was cut short, or lost: processes, links that were not as planned
     overruns: int = 0  # paced computations that ended more than 2 ms after their pace
-    cpu_busy: Sequence[float] = ()  # 0 to 1, of all CPUs, in each of the run's equal parts
+    cpu_busy: Mapping[str, Sequence[float]] = {}  # by machine: 0 to 1, of all its CPUs, in equal parts of the run
     slots: Slots | None = None  # where the policy decides slots
     interval: float | None = None  # half the width asked of the success probability's 95 % interval, 0 to 1
 
@@ -149,14 +149,17 @@ def _overrun(overruns: int, issued: int) -> list[str]:
     ]
 
 
-def _saturated(cpu_busy: Sequence[float]) -> list[str]:
-    full = sum(busy > SATURATED for busy in cpu_busy)
-    if not _too_many(full, len(cpu_busy), SHARE_SATURATED):
-        return []
-    return [
-        f"{BUSY}its CPUs were more than {SATURATED:.0%} busy during {full / len(cpu_busy):.0%} of the run, "
-        f"{SHARE_SATURATED:.0%} may be"
-    ]
+def _saturated(cpu_busy: Mapping[str, Sequence[float]]) -> list[str]:
+    reasons = []
+    for name, parts in cpu_busy.items():
+        full = sum(busy > SATURATED for busy in parts)
+        if _too_many(full, len(parts), SHARE_SATURATED):
+            whose = f"the CPUs of {name}" if len(cpu_busy) > 1 else "its CPUs"
+            reasons.append(
+                f"{BUSY}{whose} were more than {SATURATED:.0%} busy during {full / len(parts):.0%} of the run, "
+                f"{SHARE_SATURATED:.0%} may be"
+            )
+    return reasons
 
 
 def _slot_faults(slots: Slots | None) -> list[str]:

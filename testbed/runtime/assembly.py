@@ -54,6 +54,7 @@ class Ending(msgspec.Struct):
     events: list[Happened] = []
     overruns: int = 0  # paced computations that outlasted their pace
     losses: list[str] = []  # processes that died, and links that were not as planned or could not be put back
+    cpu_busy: dict[str, list[float]] = {}  # by machine: of its CPUs, 0 to 1, in equal parts of the run
     clocks: dict[str, ClockTold] = {}  # of the machines beside the driver's
 
 
@@ -454,20 +455,21 @@ class Assembly:
             except AssemblyError:  # killed: the next run finds it alive again
                 if self._placed[edge] not in self._lost_machines:
                     self._edges[edge] = self._start_edge(edge)
-        told = []
+        told = {}
         for name, actor in self._networks.items():
             try:
                 if name not in self._lost_machines:
-                    told.append(msgspec.msgpack.decode(self._get(actor.rewind.remote(), _named(name)), type=Played))
+                    told[name] = msgspec.msgpack.decode(self._get(actor.rewind.remote(), _named(name)), type=Played)
             except AssemblyError as error:
                 if len(self._networks) == 1:
                     ending.losses.append(str(error))
                 else:
                     self._lose(name)
-        for played in told:
+        for name, played in told.items():
+            ending.cpu_busy[name] = played.cpu_busy
             ending.links.extend(played.rows)
             ending.losses += played.faults
-        ending.events = together([played.events for played in told])
+        ending.events = together([played.events for played in told.values()])
         hosts = (why for host, why in self._lost.items() if self._machine(host) not in self._lost_machines)
         ending.losses = [*self._lost_machines.values(), *hosts, *ending.losses]
         if len(self._networks) > 1:

@@ -27,6 +27,7 @@ from testbed.network.record import LinkRows
 from testbed.network.shape import Shaping
 from testbed.runtime import payload_store
 from testbed.runtime.board import Board
+from testbed.runtime.cpu import CpuMeter
 from testbed.runtime.mirror import Mirror, hear
 from testbed.runtime.playing import Played, Playing
 from testbed.runtime.run_spec import NodeAddress
@@ -45,6 +46,7 @@ class NetworkActor:
         self._board = Board(self._path, self._topology)
         self._part = whole(self._topology, self._machine)
         self._playing: Playing | None = None
+        self._meter, self._cpu_busy = CpuMeter(), list[float]()
         self._responder: underlay.Responder | None = None
         self._clock: clocks.Responder | None = None
         self._ahead_s: dict[str, float] = {}
@@ -199,9 +201,11 @@ class NetworkActor:
         decoded = msgspec.msgpack.decode(events, type=list[Event])
         self._playing = Playing(self._network, self._board, round(start_s * 1e9), decoded, seed, edges, slot_s)
         self._mirror()
+        self._meter, self._cpu_busy = CpuMeter(), []
 
     def collect(self) -> bytes:
-        """The links as set since the last call; msgpack of `LinkRows`."""
+        """The links as set since the last call; msgpack of `LinkRows`. Notes how busy the CPUs were meanwhile."""
+        self._cpu_busy.append(self._meter.busy())
         return msgspec.msgpack.encode(self._playing.take_rows() if self._playing else LinkRows())
 
     def rewind(self) -> bytes:
@@ -209,6 +213,7 @@ class NetworkActor:
         playing, self._playing = self._playing, None
         self._end_mirrors()
         played = playing.stop() if playing else Played()
+        played.cpu_busy = self._cpu_busy
         self._publish()
         return msgspec.msgpack.encode(played)
 

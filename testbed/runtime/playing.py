@@ -30,6 +30,7 @@ class Played(msgspec.Struct):
     rows: LinkRows = msgspec.field(default_factory=LinkRows)  # those not taken yet
     events: list[Happened] = []
     faults: list[str] = []  # why the links were not as planned
+    cpu_busy: list[float] = []  # of the machine's CPUs, 0 to 1, between collections
 
 
 class Playing:

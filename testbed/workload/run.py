@@ -28,7 +28,6 @@ from testbed.runtime.assembly import Assembly, AssemblyError
 from testbed.runtime.run_spec import RunSpec, SlotSpec
 from testbed.runtime.user_modules import search_path
 from testbed.workload.byte_proof import LinkBytes, faults, prove
-from testbed.workload.cpu import CpuMeter
 from testbed.workload.inputs import Inputs
 
 Events = tuple[Event, ...]
@@ -74,7 +73,6 @@ def run(
         manifest = {**manifest, "machines": machines}
     stored.write_manifest(manifest)
     book = Book(inputs, policy.name, stored)
-    meter, cpu_busy = CpuMeter(), list[float]()
     fault: BaseException | None = None
     carried: dict[Direction, Carried] = {}
     slots: list[SlotRow] = []
@@ -83,11 +81,9 @@ def run(
         carried = assembly.carried()
         assembly.prepare(spec)
         start_s = assembly.start(events, seed, LEAD_S)
-        meter.busy()  # from here on
         finished = False
         while not finished:
             time.sleep(_POLL_S)
-            cpu_busy.append(meter.busy())
             rows, finished = assembly.collect()
             book.add(rows)
             if spec.chained_s is None:
@@ -133,7 +129,7 @@ def run(
         foreign_bytes=faults(certificate.bytes),
         losses=list(dict.fromkeys([*_cut_short(fault), *ending.losses])),
         overruns=ending.overruns,
-        cpu_busy=cpu_busy,
+        cpu_busy=ending.cpu_busy,
         slots=summarise_slots(slots, book.rows, spec.slots.slot_s, workload.duration_s) if spec.slots else None,
         interval=workload.interval,
     )
@@ -149,7 +145,7 @@ def run(
     ended = {**manifest, "events": msgspec.to_builtins(ending.events), "overruns": ending.overruns}
     if ending.clocks:
         ended["clocks"] = msgspec.to_builtins(ending.clocks)
-    ended["cpu_busy"] = [round(busy, 3) for busy in cpu_busy]
+    ended["cpu_busy"] = {name: [round(busy, 3) for busy in parts] for name, parts in ending.cpu_busy.items()}
     stored.finish(ended, certificate, summary)
     if fault is not None:
         raise fault

@@ -17,7 +17,8 @@ from testbed.reporting.figures_svg import Linear, Logarithmic, tag
 from testbed.reporting.figures_topology import CUT, MISSED, OK, STEADY, VARIED, link_states, topology_drawn
 from testbed.reporting.page import NAME, draw_own_page, page, write_page
 from testbed.reporting.page_data import read
-from testbed.reporting.page_tables import certificate_table, device_table, difference_table, misses_table
+from testbed.reporting.page_provenance import certificate_table, difference_table
+from testbed.reporting.page_tables import device_table, misses_table
 from testbed.reporting.stored_run import StoredRun, open_run
 from tests.reporting.page_runs import store, topology
 
@@ -164,10 +165,11 @@ def test_the_machines_of_a_run_are_told_with_their_clocks(tmp_path, mixed) -> No
     run = store(tmp_path, mixed(20, 1))
     machines = {"lab1": {"address": "10.9.0.1", "nodes": ["dev1"], "cpus": 2}, "lab2": {"address": "10.9.0.2"}}
     clocks = {"lab2": {"offset_s": -0.0015, "drift_s": 0.0, "error_s": 0.00002}}
-    run.write_manifest({**run.manifest, "machines": machines, "clocks": clocks, "cpu_busy": [0.5, 0.7]})
+    busy = {"lab1": [0.5, 0.7], "lab2": [0.1]}
+    run.write_manifest({**run.manifest, "machines": machines, "clocks": clocks, "cpu_busy": busy})
     content = page([run])
     assert "-1.500 ± 0.020 ms" in content and "10.9.0.1" in content
-    assert "60 % on average, 70 % at the most" in content
+    assert "lab1: 60 % on average, 70 % at the most; lab2: 10 %" in content
 
 
 def test_what_is_amiss_comes_first_where_there_is_too_much_to_show(tmp_path, mixed) -> None:

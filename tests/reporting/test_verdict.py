@@ -58,14 +58,14 @@ def test_a_healthy_run_is_valid(rows) -> None:
         before=[entry("dev1", None)],
         after=[entry("dev1", None)],
         overruns=2,
-        cpu_busy=[0.5] * 36 + [1.0] * 4,
+        cpu_busy={"local": [0.5] * 36 + [1.0] * 4},
         slots=slots(late=3, left_out=2),
         interval=0.03,
     )
 
 
 def test_one_straggler_of_few_jobs_is_no_reason(rows) -> None:
-    assert not reasons(dispatched(rows[:5], 50.0, 1), overruns=1, cpu_busy=[1.0, 0.1])
+    assert not reasons(dispatched(rows[:5], 50.0, 1), overruns=1, cpu_busy={"local": [1.0, 0.1]})
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,12 @@ def test_one_straggler_of_few_jobs_is_no_reason(rows) -> None:
             f"{BUSY}3 paced computations took more than 2 ms longer than their pace, in 200 jobs; 1% of these may",
         ),
         (
-            {"cpu_busy": [0.5] * 35 + [0.97] * 5},
+            {"cpu_busy": {"local": [0.5] * 35 + [0.97] * 5}},
             f"{BUSY}its CPUs were more than 95% busy during 12% of the run, 10% may be",
+        ),
+        (
+            {"cpu_busy": {"a": [0.5] * 40, "b": [1.0] * 40}},
+            f"{BUSY}the CPUs of b were more than 95% busy during 100% of the run, 10% may be",
         ),
         (
             {"slots": slots(late=4, left_out=2)},

@@ -1,4 +1,4 @@
-"""How busy this machine's CPUs are while a run goes on."""
+"""How busy a machine's CPUs are while a run goes on."""
 
 from __future__ import annotations
 
