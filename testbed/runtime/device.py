@@ -17,6 +17,7 @@ from testbed.jobs.ledger import LedgerRow, Outcome
 from testbed.jobs.observation import EdgeView, Observation
 from testbed.jobs.profile import Profile
 from testbed.jobs.slot import DecidedBy
+from testbed.offloading.errors import PolicyError
 from testbed.offloading.policy import Policy
 from testbed.runtime import paths, power
 from testbed.runtime.alarm import Alarm
@@ -104,6 +105,7 @@ class Device:
         self._executor = Executor(lambda instant_s: board.set_busy_until(name, instant_s))
         self._on = True
         self._open_jobs: dict[asyncio.Task[LedgerRow], _Progress] = {}
+        self._given_up: list[str] = []  # why edges were
         self._abandoned: asyncio.Future[str] | None = None  # while it runs: resolved, it ends for that reason
 
     async def open(self) -> None:
@@ -171,6 +173,7 @@ class Device:
 
     async def give_up(self, edges: Sequence[str], reason: str) -> None:
         """Have no more to do with some edges: what waits for them ends with the reason given."""
+        self._given_up += [reason] if reason not in self._given_up else []
         await asyncio.gather(*(edge.connection.close(reason) for name, edge in self._edges.items() if name in edges))
 
     async def _switch_off(self) -> None:
@@ -278,7 +281,10 @@ class Device:
             progress.decided_by, decision = await self._assigned.decision(start_s)
             if decision is not None:
                 return decision
-        return self._policy.decide(self._observation(job, time.monotonic() - start_s))
+        try:
+            return self._policy.decide(self._observation(job, time.monotonic() - start_s))
+        except PolicyError as error:
+            raise PolicyError("; ".join([str(error), *self._given_up])) from error
 
     async def _offload(
         self, job: Job, decision: Decision, payload: bytes, progress: _Progress, arrival_s: float
