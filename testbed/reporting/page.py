@@ -26,18 +26,20 @@ from testbed.reporting.figures_svg import Drawing
 from testbed.reporting.figures_time import success_beside_channel
 from testbed.reporting.figures_topology import topology_drawn
 from testbed.reporting.ownership import give_to_caller
+from testbed.reporting.page_cells import Table
 from testbed.reporting.page_data import Shown, read
-from testbed.reporting.page_tables import (
-    Table,
-    bought_table,
+from testbed.reporting.page_provenance import (
     bytes_table,
     certificate_table,
-    class_table,
-    device_table,
     difference_table,
     event_table,
     machine_table,
     made_from_table,
+)
+from testbed.reporting.page_tables import (
+    bought_table,
+    class_table,
+    device_table,
     misses_table,
     phase_table,
     runs_table,

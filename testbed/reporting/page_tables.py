@@ -142,16 +142,14 @@ def device_table(run: Shown) -> Table:
     for name, place in devices if len(devices) <= MOST_ROWS else poorest:
         times = completion_ms[place][answered[place]]
         k, n = int(on_time[place].sum()), len(place)
+        percentiles = np.percentile(times, (50, 95)).tolist() if len(times) else (None, None)
         rows.append(
             [
                 Cell(str(name)),
                 Cell(f"{n:,}", n),
                 share_cell(k / n),
                 Cell(interval(wilson_interval(k, n))),
-                *(
-                    ms_cell(figure)
-                    for figure in (np.percentile(times, (50, 95)).tolist() if len(times) else (None, None))
-                ),
+                *map(ms_cell, percentiles),
                 Cell(size(float(payload[place].mean())), float(payload[place].mean())),
             ]
         )
