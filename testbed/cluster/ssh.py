@@ -13,7 +13,6 @@ import shlex
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -250,19 +249,30 @@ def in_parallel(
     work: Callable[[_Given], _Result], given: Mapping[str, _Given | MachineError]
 ) -> dict[str, _Result | MachineError]:
     """What `work` gives for each machine, all at once; its error where it raises one, or came with one."""
+    results: dict[str, _Result | MachineError] = {}
+    faults: list[BaseException] = []
 
-    def one(item: _Given | MachineError) -> _Result | MachineError:
-        if isinstance(item, MachineError):
-            return item
+    def one(name: str, item: _Given) -> None:
         try:
-            return work(item)
+            results[name] = work(item)
         except MachineError as error:
-            return error
+            results[name] = error
+        except BaseException as fault:
+            faults.append(fault)
 
-    if not given:
-        return {}
-    with ThreadPoolExecutor(len(given)) as pool:
-        return dict(zip(given, pool.map(one, given.values()), strict=True))
+    threads = []
+    for name, item in given.items():
+        if isinstance(item, MachineError):
+            results[name] = item
+        else:  # a daemon: who interrupts does not wait for what other machines are at
+            threads.append(threading.Thread(target=one, args=(name, item), daemon=True, name=f"asking {name}"))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if faults:
+        raise faults[0]
+    return {name: results[name] for name in given}
 
 
 def home() -> Path:

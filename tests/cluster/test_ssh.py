@@ -83,16 +83,17 @@ def test_what_a_command_writes_arrives_as_it_writes_it_and_it_reads_what_the_cal
     assert (status, out.getvalue(), err.getvalue()) == ([5], b"one\ntwo\n", b"")
 
 
-def test_all_machines_are_asked_at_the_same_time_and_one_error_stands_beside_the_others(lab, within):
-    def names() -> tuple[float, dict[str, Any]]:
-        with ssh.all_connected(machines(lab)) as found:
-            began = time.monotonic()
-            result = ssh.in_parallel(lambda one: one.run(["sh", "-c", "sleep 0.5; hostname"]).stdout.decode(), found)
-            return time.monotonic() - began, result
+def test_all_machines_are_asked_at_the_same_time(lab, within):
+    def ask(one: ssh.Remote) -> list[str]:
+        return one.run(["sh", "-c", "date +%s.%N; sleep 2; date +%s.%N; hostname"]).stdout.decode().split()
 
-    took_s, result = within(names)
-    assert result == {name: f"{name}\n" for name in ("lab1", "lab2", "lab3")}
-    assert took_s < 1.4
+    def answers() -> dict[str, Any]:
+        with ssh.all_connected(machines(lab)) as found:
+            return ssh.in_parallel(ask, found)
+
+    result = within(answers)
+    assert {name: words[2] for name, words in result.items()} == {name: name for name in ("lab1", "lab2", "lab3")}
+    assert max(float(words[0]) for words in result.values()) < min(float(words[1]) for words in result.values())
 
 
 def test_a_file_is_written_whole_and_for_its_owner_alone(remote, tmp_path):
@@ -234,3 +235,19 @@ def test_all_or_none_gives_a_line_for_each_that_fails(lab, within, tmp_path):
     with pytest.raises(ssh.MachinesError) as found:
         within(attempt)
     assert [line.split(" ")[0] for line in str(found.value).splitlines()] == ["lab1", "lab2", "lab3"]
+
+
+def test_who_interrupts_does_not_wait_for_the_machines(lab):
+    machine = {"name": "lab2", **lab.document()["lab2"]}
+    code = """
+import json, os, signal, sys, threading
+from testbed.cluster import ssh
+from testbed.documents.resolved import Machine
+with ssh.all_connected([Machine(**json.loads(sys.argv[1]))]) as found:
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    ssh.in_parallel(lambda one: one.run(["sleep", "60"]), found)
+"""
+    began = time.monotonic()
+    done = lab.driver.run(sys.executable, "-c", code, json.dumps(machine), check=False)
+    assert time.monotonic() - began < 40
+    assert done.returncode != 0 and done.stderr.rstrip().endswith("KeyboardInterrupt")
