@@ -49,22 +49,23 @@ def test_a_machine_is_made_ready_and_then_left_as_it_is(lab, environment, tmp_pa
     assert [machine.left() for machine in lab.machines] == [[], [], []]
 
 
-@pytest.mark.parametrize(
-    ("state", "told"),
-    [
-        ('["3.9.2", null]', "is Python 3.9.2"),
-        (json.dumps([platform.python_version(), "file:///home/me/testbed"]), "out of file:///home/me/testbed"),
-    ],
-)
-def test_an_environment_of_another_python_or_of_a_checkout_is_not_touched(lab, tmp_path, state, told):
-    python = tmp_path / "bin" / "python"
-    python.parent.mkdir()
-    python.write_text(f"""#!/bin/sh\ncase "$*" in *direct_url*) echo '{state}';; *) exit 1;; esac\n""")
-    python.chmod(0o755)
-    path = write(lab, tmp_path / "lab.yaml", lab3={"python": str(python)})
+def test_an_environment_of_another_python_or_of_a_checkout_is_not_touched(lab, tmp_path):
+    def pretending(name: str, version: str, checkout: str | None) -> Path:
+        python = tmp_path / name / "bin" / "python"
+        python.parent.mkdir(parents=True)
+        state = json.dumps([version, checkout])
+        python.write_text(f"""#!/bin/sh\ncase "$*" in *direct_url*) echo '{state}';; *) exit 1;; esac\n""")
+        python.chmod(0o755)
+        return python
+
+    old = pretending("old", "3.9.2", None)
+    checkout = pretending("checkout", platform.python_version(), "file:///home/me/testbed")
+    path = write(lab, tmp_path / "lab.yaml", lab2={"python": str(old)}, lab3={"python": str(checkout)})
+    before = sorted(tmp_path.rglob("*"))
     done = lab.driver.testbed("machines", "prepare", path, check=False)
     assert done.returncode == 1
-    (line,) = [line for line in done.stdout.splitlines() if line.startswith("lab3")]
-    assert f"{python} " in line and told in line
+    two, three = done.stdout.splitlines()
+    assert two.startswith(f"lab2: {old} is Python 3.9.2") and two.endswith(f"remove {tmp_path}/old there")
+    assert three.startswith(f"lab3: {checkout} runs the testbed out of file:///home/me/testbed")
     assert "wheel" not in done.stderr
-    assert sorted(tmp_path.rglob("*")) == sorted([path, python.parent, python])
+    assert sorted(tmp_path.rglob("*")) == before
