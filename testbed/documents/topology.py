@@ -267,9 +267,12 @@ Address = Annotated[
     WithJsonSchema({"type": "string", "format": "ipv4", "examples": ["10.9.0.1"]}),
 ]
 UserName = Annotated[str, *_written_as(r"[a-z_][a-z0-9_-]{0,31}", "a user name", "root")]
-AbsolutePath = Annotated[str, *_written_as(r"/[^\0]{1,1000}", "an absolute path", "/opt/testbed/.venv/bin/python")]
+AbsolutePath = Annotated[
+    str, *_written_as(r"/[^\x00-\x1f\x7f]{1,1000}", "an absolute path", "/opt/testbed/.venv/bin/python")
+]
 OwnPath = Annotated[
-    str, *_written_as(r"(/|~/)[^\0]{1,1000}", "a path that is absolute or begins with ~/", "~/.ssh/id_ed25519")
+    str,
+    *_written_as(r"(/|~/)[^\x00-\x1f\x7f]{1,1000}", "a path that is absolute or begins with ~/", "~/.ssh/id_ed25519"),
 ]
 
 
