@@ -113,9 +113,10 @@ def test_dark_and_paper(opened, tmp_path, mixed) -> None:
     light = tab.value(paper), tab.value(ink)
     assert light == ("rgb(255, 255, 255)", "rgb(28, 31, 36)") and dark[0] != light[0] and dark[1] != light[1]
     tab.emulate(media="print", scheme="dark")
+    tab.call("Emulation.setDeviceMetricsOverride", width=700, height=1000, deviceScaleFactor=1, mobile=False)
     assert tab.value(paper) == "rgb(255, 255, 255)" and tab.value(ink) == "rgb(0, 0, 0)"
-    hidden = '[...document.querySelectorAll(".table")].filter((one) => one.scrollHeight > one.clientHeight + 1).length'
-    assert tab.value(hidden) == 0  # nothing is scrolled on paper
+    cut = "one.scrollHeight > one.clientHeight + 1 || one.scrollWidth > one.clientWidth + 1"
+    assert tab.value(f'[...document.querySelectorAll(".table")].filter((one) => {cut}).length') == 0
     pdf = tab.call("Page.printToPDF", printBackground=True)["data"]
     assert len(pdf) > 10_000
     assert tab.complaints() == []
