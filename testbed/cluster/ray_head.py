@@ -82,7 +82,7 @@ def connected(head: RayHead) -> Iterator[Any]:
     import ray
     from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
-    ray._private.worker.print_to_stdstream = lambda *_: None  # the log of a raylet that died; its actors' errors tell
+    ray._private.worker.print_to_stdstream = lambda *_, **__: None  # of a raylet that died; its actors tell
     AuthenticationTokenLoader.instance().reset_cache()  # a process that has met another testbed holds its token
     watch = _Watch(head)
     on_sigterm = signal.getsignal(signal.SIGTERM)
