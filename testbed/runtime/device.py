@@ -17,7 +17,7 @@ from testbed.jobs.ledger import LedgerRow, Outcome
 from testbed.jobs.observation import EdgeView, Observation
 from testbed.jobs.profile import Profile
 from testbed.jobs.slot import DecidedBy
-from testbed.offloading.errors import PolicyError
+from testbed.offloading.errors import NoEdge
 from testbed.offloading.policy import Policy
 from testbed.runtime import paths, power
 from testbed.runtime.alarm import Alarm
@@ -283,8 +283,8 @@ class Device:
                 return decision
         try:
             return self._policy.decide(self._observation(job, time.monotonic() - start_s))
-        except PolicyError as error:
-            raise PolicyError("; ".join([str(error), *self._given_up])) from error
+        except NoEdge as error:
+            raise NoEdge("; ".join([str(error), *self._given_up])) from error
 
     async def _offload(
         self, job: Job, decision: Decision, payload: bytes, progress: _Progress, arrival_s: float
