@@ -105,7 +105,7 @@ class LabMachine:
         self._lab = lab
         self._init: _Init | None = None
         self._groups = {  # a part of each hierarchy, which the machine has for the whole
-            hierarchy: hierarchy / f"{lab.folder.name}-{self.name}"
+            hierarchy: hierarchy / f"{lab.folder.name.removeprefix('testbed-')}-{self.name}"
             for hierarchy in HIERARCHIES
             if (hierarchy / "cgroup.procs").exists()
         }
