@@ -26,8 +26,8 @@ SHARE_LATE = 0.01
 SATURATED = 0.95
 """A machine of whose CPUs so much is busy cannot be said to have kept the pace. Work at a lower priority counts as
 free: it yields."""
-SHARE_SATURATED = 0.1
-"""For so much of the run the CPUs may be saturated."""
+SHARE_SATURATED = 0.25
+"""For so much of the run the CPUs may be saturated: if that kept jobs waiting, the rules above say so."""
 SHARE_SLOTS_LATE = 0.05
 """So many of the slots may be decided late, or be left out."""
 BYTES_TOLERANCE, BYTES_NOISE = 0.02, 3000
