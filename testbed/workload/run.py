@@ -107,6 +107,7 @@ def run(
     except (KeyboardInterrupt, AssemblyError) as error:
         fault = error
     ending = assembly.finish()
+    cut_short = _cut_short(fault)
     if fault is None and assembly.lost_machines:
         fault = AssemblyError("; ".join(assembly.lost_machines))
     book.add(ending.rows)
@@ -122,12 +123,12 @@ def run(
             certificate.bytes = prove(assembly.topology, carried, assembly.tallies(), book.rows)
             certificate.after = assembly.certify()
         except AssemblyError as error:
-            fault = error
+            fault, cut_short = error, _cut_short(error)
     evidence = Evidence(
         before=certificate.before,
         after=certificate.after,
         foreign_bytes=faults(certificate.bytes),
-        losses=list(dict.fromkeys([*_cut_short(fault), *ending.losses])),
+        losses=[*cut_short, *ending.losses],
         overruns=ending.overruns,
         cpu_busy=ending.cpu_busy,
         slots=summarise_slots(slots, book.rows, spec.slots.slot_s, workload.duration_s) if spec.slots else None,
