@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from testbed.documents.units import RATE
 from testbed.documents.workload import Workload
 from testbed.reporting.load import Load, Trial
 from testbed.reporting.ownership import give_to_caller
@@ -101,7 +102,7 @@ def _bracket(
     held: Callable[[float], bool], first_per_s: float, highest_per_s: float
 ) -> tuple[float | None, float | None]:
     """A rate that is held and one above it that is not, none of them yet more than a factor apart."""
-    rate = _rounded(first_per_s)
+    rate = min(_rounded(first_per_s), highest_per_s)
     if held(rate):
         for _ in range(_STEPS):
             if rate == highest_per_s:
@@ -111,6 +112,8 @@ def _bracket(
                 return low, rate
         return rate, None
     for _ in range(_STEPS):
+        if rate / _FACTOR < RATE.range[0]:
+            break
         high, rate = rate, _rounded(rate / _FACTOR)
         if held(rate):
             return rate, high

@@ -87,9 +87,13 @@ def test_each_policy_is_searched_alone_from_the_workloads_own_rate(tmp_path):
 def test_a_load_that_is_never_or_always_held(tmp_path):
     never = found(Runs(tmp_path, 1e-9))
     assert never.rate_per_s is None and never.not_held_per_s == pytest.approx(2 / 2**10, rel=0.01)
+    rare = found(Runs(tmp_path, 1e-9), first_per_s=0.005)
+    assert [trial.rate_per_s for trial in rare.trials] == [0.005, 0.0025, 0.00125]  # none is below 0.001 /s
     always = found(Runs(tmp_path, 1e9), highest_per_s=10.0)
     assert (always.rate_per_s, always.not_held_per_s) == (10.0, None)
     assert [trial.rate_per_s for trial in always.trials] == [2, 4, 8, 10]
+    slots = found(Runs(tmp_path, 1e9), first_per_s=20 / 3, highest_per_s=20 / 3)
+    assert slots.rate_per_s == 20 / 3
 
 
 def test_what_disturbed_a_run_is_given_a_second_chance(tmp_path):
