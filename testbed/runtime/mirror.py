@@ -41,6 +41,11 @@ class Mirror:
         """End it; waits for no answer."""
         self._stopping.set()
 
+    @property
+    def lives(self) -> bool:
+        """Whether it still tells."""
+        return self._thread.is_alive()
+
     def _work(self) -> None:
         told: list[float] = []
         while not self._stopping.is_set():

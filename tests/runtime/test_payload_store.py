@@ -75,3 +75,21 @@ def _is_worker(pid: int) -> bool:
         return b"multiprocessing" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
+
+
+def test_parts_go_to_another_machine_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    for name, content in (("a.parquet", b"first"), ("b.parquet", b"second"), (".unfinished", b"half")):
+        (here / name).write_bytes(content)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "there"))
+    folder, held = payload_store.keep("key", {})
+    assert held == []
+    for part in payload_store.parts_lacking(here, held):
+        payload_store.keep("key", part)
+    folder, held = payload_store.keep("key", {})
+    assert held == ["a.parquet", "b.parquet"] and list(payload_store.parts_lacking(here, held)) == []
+    assert {path.name: path.read_bytes() for path in Path(folder).iterdir()} == {
+        "a.parquet": b"first",
+        "b.parquet": b"second",
+    }
