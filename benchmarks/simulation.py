@@ -79,10 +79,10 @@ def main() -> None:
     took_s = ended_s - began_s
     print(f"{asked.devices} devices, {len(inputs.jobs)} jobs in {asked.duration:g} s simulated, {asked.policy}")
     print(
-        f"drawn in {drawn_s - began_s:.1f} s, simulated and stored in {ended_s - drawn_s:.1f} s; {memory_mib:.0f} MiB"
+        f"drawn in {drawn_s - began_s:.1f} s, simulated and stored in {ended_s - drawn_s:.1f} s, {memory_mib:.0f} MiB"
     )
     print(
-        f"{asked.duration / took_s:.2f} times real time; by its {used_s:.1f} s of CPU time {asked.duration / used_s:.2f}"
+        f"{asked.duration / took_s:.2f} times real time; {asked.duration / used_s:.2f} by its CPU time, {used_s:.1f} s"
     )
     print(f"{summary.verdict}, {summary.on_time} on time")
 

@@ -94,7 +94,8 @@ class Line:
     def send(self, packet: Packet) -> None:
         """Takes a packet; one that finds the queue full is dropped."""
         now_s, size = self._env.now, packet.size
-        self._settle(now_s)
+        if self._queue:
+            self._settle(now_s)
         if self._backlog + size > self._limit:
             self.dropped += 1
             return
@@ -103,7 +104,10 @@ class Line:
         self._free_s = departs_s = begins_s + 8 * size / self._bps
         passage = Passage(packet, departs_s)
         self._queue.append(passage)
-        self._plan(passage)
+        if self._air is None:
+            self._fly(passage)
+        else:
+            self._at(passage, departs_s, self._enter_air)
 
     def change(self, to: LinkParameters) -> None:
         """Changes the line in place: what is left of the packet being served and all that wait go by its new values."""
@@ -120,7 +124,10 @@ class Line:
             if passage is not waiting[0]:
                 free_s += 8 * passage.packet.size / self._bps
             passage.departs_s = free_s
-            self._plan(passage)
+            if self._air is None:
+                self._fly(passage)
+            else:
+                self._at(passage, free_s, self._enter_air)
         self._free_s = free_s
 
     def depart(self, passage: Passage) -> None:
@@ -135,12 +142,6 @@ class Line:
             queue = self._queue
             while queue and queue[0].departs_s <= now_s:
                 self._backlog -= queue.popleft().packet.size
-
-    def _plan(self, passage: Passage) -> None:
-        if self._air is None:
-            self._fly(passage)
-        else:
-            self._at(passage, passage.departs_s, self._enter_air)
 
     def _enter_air(self, event: simpy.Event) -> None:
         passage: Passage = event.value  # type: ignore[assignment]  # by `_at`
@@ -162,14 +163,17 @@ class Line:
         if is_.jitter_s > 0:
             if passage.wobble is None:
                 passage.wobble = 2 * self._uniform() - 1
-            due_s = max(passage.departs_s, due_s + passage.wobble * is_.jitter_s)
+            due_s += passage.wobble * is_.jitter_s
+            if due_s < passage.departs_s:
+                due_s = passage.departs_s
         if due_s < self._last_due_s:
             due_s = self._last_due_s
         self._last_due_s = due_s
         self._at(passage, due_s, self._arrive)
 
     def _at(self, passage: Passage, instant_s: float, do: Callable[[simpy.Event], None]) -> None:
-        passage.event = event = simpy.Timeout(self._env, max(0.0, instant_s - self._env.now), passage)
+        left_s = instant_s - self._env.now
+        passage.event = event = simpy.Timeout(self._env, left_s if left_s > 0 else 0.0, passage)
         event.callbacks.append(do)
 
     @staticmethod
