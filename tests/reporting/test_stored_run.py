@@ -60,6 +60,7 @@ COLUMNS = [
     "error",
     "decided_by",
     "job_class",
+    "clock_error_ms",
 ]
 LINKS_SET = LinkRows()
 LINKS_SET.add(0.0, 0.0, ("dev1", "ap1"), 0, LinkParameters(10e6, 0.005, 0.001, 0.005))
