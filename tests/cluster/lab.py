@@ -31,7 +31,9 @@ PREFIXES = {"eth0": "10.9.0", "eth1": "10.10.0"}
 _ALONE = ("setpriv", "--pdeathsig", "KILL", "unshare", "--fork", "--kill-child", "--net", "--pid", "--mount-proc")
 _MACHINE = """
 set -e
+case {temporary} in /run/*) mount --bind {temporary} /mnt;; esac
 mount -t tmpfs -o mode=755 run /run
+case {temporary} in /run/*) mkdir -p {temporary}; mount --move /mnt {temporary};; esac
 mkdir /run/sshd
 for file in passwd shadow hosts; do mount --bind {folder}/$file /etc/$file; done
 if [ -e /etc/sudoers ]; then mount --bind {folder}/sudoers /etc/sudoers; fi
@@ -125,7 +127,14 @@ class LabMachine:
         for group in self._groups.values():
             group.mkdir()
         groups = "\n".join(f"mount --bind {group} {hierarchy}" for hierarchy, group in self._groups.items())
-        script = _MACHINE.format(name=self.name, folder=folder, sshd=SSHD, groups=groups, more=self._lab.more)
+        script = _MACHINE.format(
+            temporary=tempfile.gettempdir(),  # wherever it lies, all share it
+            name=self.name,
+            folder=folder,
+            sshd=SSHD,
+            groups=groups,
+            more=self._lab.more,
+        )
         log = folder / f"{self.name}.log"
         self._init = _Init("--mount", "--uts", script=script, log=log)
         for interface, prefix in PREFIXES.items():
