@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,8 @@ class Gathering:
             order = Order(self._name, machine.name, machine.address, head.address, token, given)
             return remote.call("raylet", order, int, _START_TIMEOUT_S)
 
-        required(in_parallel(begin, self._remotes))
+        with ThreadPoolExecutor(1) as pool:  # whatever interrupts: what is undone must have begun
+            required(pool.submit(in_parallel, begin, self._remotes).result())
 
 
 @contextlib.contextmanager

@@ -8,8 +8,8 @@ from testbed.cluster.ports import Ports
 from testbed.cluster.ray_node import RayError, start_node, write_token
 from testbed.documents.resolved import ResolvedTopology
 from testbed.network.diagnosis import require
-from testbed.network.errors import NetworkError
-from testbed.network.ownership import Ownership
+from testbed.network.errors import AlreadyUpError, NetworkError
+from testbed.network.ownership import Ownership, names_up
 from testbed.network.probe import choose_shaping
 
 
@@ -35,8 +35,11 @@ def required(wanted: Wanted) -> None:
     """Goes on if this machine can do what is wanted. Makes nothing.
 
     Raises:
-        RefusedError: it cannot; says what is missing, and what mends it.
+        RefusedError: it cannot; says what is missing, and what mends it. Or it has a testbed of that name.
     """
+    name = wanted.topology.name
+    if name in names_up():
+        raise AlreadyUpError(f"testbed {name!r} is up there already: take it down first (testbed down {name})")
     require(wanted.topology)
     choose_shaping(wanted.shaping)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
+import psutil
 
 from testbed.documents.resolved import Machine
 from testbed.network.errors import BusyError
@@ -66,11 +67,22 @@ def take_down(ownership: Ownership) -> dict[str, UndoReport]:
 
 def undo_here(which: Which) -> UndoReport:
     """Undo what this machine has of a testbed, if anything; waits for a command that is still at work on it."""
+    until_s = time.monotonic() + _PATIENCE_S
+    while _begins_one() and time.monotonic() < until_s:
+        time.sleep(0.1)
     if which.name not in names_up():
         return UndoReport()
     ownership = Ownership.open(which.name)
     _patiently(ownership.acquire)
     return ownership.undo()
+
+
+def _begins_one() -> bool:
+    """Whether a driver's order to begin a testbed's part here is being carried out."""
+    return any(
+        {"testbed.cluster.there", "raylet"} <= set(one.info["cmdline"] or ())
+        for one in psutil.process_iter(["cmdline"])
+    )
 
 
 def _patiently(acquire: Callable[[], None]) -> None:
