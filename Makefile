@@ -33,7 +33,7 @@ demo: $(INSTALLED) ## the poor-channel workload over the star: local, full, fixe
 	@$(AS_ROOT) .venv/bin/testbed run workloads/poor_channel.yaml --topology topologies/star.yaml
 
 test: $(INSTALLED) ## all tests (those marked netem where the kernel has it), as root
-	@$(AS_ROOT) .venv/bin/python -m pytest
+	@$(AS_ROOT) .venv/bin/python -m pytest --numprocesses 2 --dist loadgroup
 
 lint: $(INSTALLED) ## style, types and layering
 	@.venv/bin/ruff check .
