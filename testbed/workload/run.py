@@ -24,7 +24,8 @@ from testbed.reporting.slots import summarise_slots
 from testbed.reporting.stored_run import StoredRun
 from testbed.reporting.summary import summarise
 from testbed.reporting.verdict import Evidence
-from testbed.runtime.assembly import Assembly, AssemblyError
+from testbed.runtime.asking import AssemblyError
+from testbed.runtime.assembly import Assembly
 from testbed.runtime.run_spec import RunSpec, SlotSpec
 from testbed.runtime.user_modules import search_path
 from testbed.workload.byte_proof import LinkBytes, faults, prove

@@ -10,7 +10,7 @@ from testbed.jobs.job import Job
 from testbed.jobs.ledger import STAGES, LedgerRow, Outcome, answered
 from testbed.jobs.profile import Profile
 from testbed.reporting.stored_run import StoredRun, open_run
-from testbed.runtime.assembly import AssemblyError
+from testbed.runtime.asking import AssemblyError
 from testbed.workload.inputs import Inputs
 from testbed.workload.run import Book
 
