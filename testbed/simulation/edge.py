@@ -53,7 +53,7 @@ class Edge:
         self._forget("the edge closed the connection")
 
     def _forget(self, why: str | None) -> None:
-        for serving in list(self._serving):
+        for serving in [serving for serving in self._serving if serving.is_alive]:
             serving.interrupt()
         self._jobs.clear()
         self._queued = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from testbed.documents.resolved import (
@@ -55,6 +55,7 @@ EVENTS = st.one_of(
     every_s=st.sampled_from([0.02, 0.3]),
     chained_s=st.sampled_from([None, 2.0]),
 )
+@example([KillEvent(0.491, "edge1")] * 2, POLICIES[3], 0.0, 0.02, 2.0)  # as a request is answered
 def test_the_ledger_balances(
     events: list[Event], policy: PolicySpec, loss: float, every_s: float, chained_s: float | None
 ) -> None:
