@@ -12,7 +12,8 @@ from testbed.simulation.edge import Edge
 from testbed.simulation.instants import after
 from testbed.simulation.line import Line, Packet
 from testbed.simulation.overheads import REPLY_S
-from testbed.simulation.tcp import FIRST_WINDOW, RESET_BYTES, Endpoint
+from testbed.simulation.tcp import RESET_BYTES, Endpoint
+from testbed.simulation.warm_up import FIRST_WINDOW
 
 _PAUSE_S = 0.2
 _ASKS_EVERY_S, _ASKS = 1.0, 5

@@ -40,7 +40,7 @@ from testbed.simulation.overheads import DEVICE_PACED_S, EDGE_PACED_S
 from testbed.simulation.pace import Pace, Photographs
 from testbed.simulation.routes import ways
 from testbed.simulation.slots import Assigned, decide_slots, slot_board
-from testbed.simulation.tcp import opened_window
+from testbed.simulation.warm_up import opened_window
 
 _OFF_POLL_S = 0.01
 _BEFORE_S = 1.0

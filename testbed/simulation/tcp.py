@@ -19,38 +19,16 @@ import simpy
 from testbed.offloading.prediction import HEADER_BYTES, SEGMENT_BYTES
 from testbed.runtime.sockets import USER_TIMEOUT_MS
 from testbed.simulation.line import Line, Packet
+from testbed.simulation.round_trip import LEAST_TIMEOUT_S, RoundTrip
 
 DELAYED_S = 0.04
-LEAST_RTO_S = 0.2
-MOST_RTO_S = 120.0
 RESET_BYTES = 40
 _JIFFIES_S = 0.008  # two of 4 ms: what a tail loss probe waits beyond two round trips
 _REDUCED = 0.7
 _DUPLICATES = 3
 _SELECTIVE_BYTES = 12
 
-FIRST_WINDOW = 10.0
-_HYSTART_LEAST, _HYSTART_SAMPLES = 16, 8
-_HYSTART_LEAST_S, _HYSTART_MOST_S = 0.004, 0.016
-
 Deliver = Callable[[object], None]
-
-
-def opened_window(warm_up_bytes: int, narrowest_bps: float, round_trip_s: float) -> float:
-    """The window, in segments, that sending so many bytes opens over an idle way without loss.
-
-    By slow start, which ends as cubic's does (Ha, Rhee, "Taming the elephants: new TCP slow start", 2011): when the
-    round trips of a round's first acknowledgements are an eighth longer than the way's, 4 to 16 ms.
-    """
-    segment_s = 8 * (SEGMENT_BYTES + HEADER_BYTES) / narrowest_bps
-    slack_s = min(max(round_trip_s / 8, _HYSTART_LEAST_S), _HYSTART_MOST_S)
-    window, sent = FIRST_WINDOW, 0.0
-    while sent + window < warm_up_bytes / SEGMENT_BYTES:
-        sent += window
-        if window >= _HYSTART_LEAST and window * segment_s - round_trip_s > slack_s:
-            return window + _HYSTART_SAMPLES
-        window *= 2
-    return FIRST_WINDOW + warm_up_bytes / SEGMENT_BYTES
 
 
 class _Segment:
@@ -111,7 +89,7 @@ class Endpoint:
         self._window, self._threshold = window, math.inf
         self._recovering_until = -1  # the number up to which an episode of losses lasts
         self._sacked = 0
-        self._smooth_s, self._deviation_s, self._least_s = round_trip_s, round_trip_s / 2, round_trip_s
+        self._round_trip = RoundTrip(round_trip_s)
         self._newest: tuple[float, int] = (-math.inf, -1)  # of all delivered, what was sent last: when, its number
         self._newest_rtt_s = 0.0
         self._backing_off = 1
@@ -262,22 +240,12 @@ class Endpoint:
             self._flying -= 1
         segment.lost = False
         rtt_s = now_s - segment.sent_s
-        if segment.again and rtt_s < self._least_s:  # it was the one before that came
+        if segment.again and rtt_s < self._round_trip.least_s:  # it was the one before that came
             return
         if not segment.again:
-            self._measured(rtt_s)
+            self._round_trip.measured(rtt_s)
         if (segment.sent_s, segment.number) > self._newest:
             self._newest, self._newest_rtt_s = (segment.sent_s, segment.number), rtt_s
-
-    def _measured(self, rtt_s: float) -> None:
-        """Smooths round trips (RFC 6298)."""
-        self._least_s = min(self._least_s, rtt_s)
-        self._deviation_s += (abs(rtt_s - self._smooth_s) - self._deviation_s) / 4
-        self._smooth_s += (rtt_s - self._smooth_s) / 8
-
-    @property
-    def _rto_s(self) -> float:
-        return min(MOST_RTO_S, (self._smooth_s + max(LEAST_RTO_S, 4 * self._deviation_s)) * self._backing_off)
 
     def _find_lost(self) -> float:
         """Marks what was sent before something that has come, and is overdue. Seconds until more may be (RACK)."""
@@ -285,7 +253,7 @@ class Endpoint:
             return math.inf
         now_s, soonest_s = self._env.now, math.inf
         certain = self._recovering_until >= 0 or self._sacked >= _DUPLICATES
-        slack_s = 0.0 if certain else min(self._least_s / 4, self._smooth_s)
+        slack_s = 0.0 if certain else self._round_trip.slack_s
         for segment in self._open:
             if segment.sacked or segment.lost or (segment.sent_s, segment.number) >= self._newest:
                 continue
@@ -311,13 +279,15 @@ class Endpoint:
             self._due_s = math.inf
             return
         soonest_s = self._find_lost() if self._newest[1] >= 0 else math.inf
+        timeout_s = self._round_trip.timeout_s(self._backing_off)
         if soonest_s < math.inf:
             self._due_s, self._due = now_s + soonest_s, self._reorder
         elif not self._probed and self._recovering_until < 0 and self._backing_off == 1:
-            beyond_s = LEAST_RTO_S if len(self._open) == 1 else _JIFFIES_S
-            self._due_s, self._due = now_s + min(self._rto_s, 2 * self._smooth_s + beyond_s), self._probe
+            beyond_s = LEAST_TIMEOUT_S if len(self._open) == 1 else _JIFFIES_S
+            probe_s = 2 * self._round_trip.smooth_s + beyond_s
+            self._due_s, self._due = now_s + min(timeout_s, probe_s), self._probe
         else:
-            self._due_s, self._due = now_s + self._rto_s, self._time_out
+            self._due_s, self._due = now_s + timeout_s, self._time_out
         if self._due_s < self._timer_s or self._timer is None:
             self._wait()
 
