@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -13,6 +14,8 @@ from typing import NamedTuple
 import pandas as pd
 import pytest
 
+import testbed
+from testbed.network.probe import netem_fault
 from testbed.network.tunnels import PORT
 from tests.cli.conftest import reasons
 from tests.cli.test_whole import assert_balanced
@@ -171,3 +174,45 @@ def test_nothing_listens_beyond_loopback_and_the_management_address(told: Told, 
 def test_nothing_is_left_on_any_machine(told: Told) -> None:
     assert all(f"down on lab{number}" in told.down for number in (1, 2, 3))
     assert told.left == {"lab1": [], "lab2": [], "lab3": []}
+
+
+def test_machines_that_cannot_take_part_are_told_line_by_line_and_nothing_is_started(lab: Lab, tmp_path: Path) -> None:
+    other = tmp_path / "testbed"  # the same, and a file more
+    other.mkdir()
+    for path in Path(testbed.__file__).parent.iterdir():
+        (other / path.name).symlink_to(path)
+    (other / "more.py").write_text("")
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    (tmp_path / "nobody").touch()
+    machines = lab.document()
+    machines["lab2"]["known_hosts"] = str(tmp_path / "nobody")
+    machines["lab3"]["python"] = str(python)
+    topology = tmp_path / "lab.yaml"
+    for wrong, told in (
+        ({"lab2"}, "lab2 (10.9.0.2): its host key is not known"),
+        ({"lab3"}, "lab3 (10.9.0.3): has other software"),
+    ):
+        document = {name: one if name in wrong else lab.document()[name] for name, one in machines.items()}
+        topology.write_text(f"{TOPOLOGY}machines: {json.dumps(document)}\n")
+        up = lab.driver.testbed("up", topology, check=False)
+        assert up.returncode == 2
+        (line,) = up.stderr.strip().splitlines()
+        assert line.startswith(told), line
+    assert [machine.left() for machine in lab.machines] == [[], [], []]
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or netem_fault() is None, reason="this kernel has netem")
+def test_a_machine_without_the_driver_s_shaping_is_refused_by_name(lab: Lab, tmp_path: Path) -> None:
+    topology = tmp_path / "lab.yaml"
+    topology.write_text(f"{TOPOLOGY}machines: {json.dumps(lab.document())}\n")
+    gather = (
+        "import sys; from pathlib import Path; from testbed.cli.topologies import resolved; "
+        "from testbed.cluster.gathering import gathered; from testbed.network.shape import Shaping; "
+        "gathered(resolved(Path(sys.argv[1]), None), Shaping.NETEM).__enter__()"
+    )
+    done = lab.driver.run(sys.executable, "-c", gather, topology, check=False)
+    lines = done.stderr.strip().splitlines()[-2:]
+    assert "lab2 (10.9.0.2): require failed: this kernel cannot shape links by netem: " in lines[0]
+    assert lines[1].startswith("lab3 (10.9.0.3): require failed: ") and "use --shaping relay" in lines[1]
