@@ -17,20 +17,9 @@ def _why_no_netem() -> str | None:
     return "needs root, to try netem" if os.geteuid() != 0 else netem_fault()
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes run the tests, one has those that need root: they share the machine's links and CPUs."""
     for item in items:
-        if item.get_closest_marker("root"):
-            item.add_marker(pytest.mark.xdist_group("root"))
-            if os.geteuid() != 0:
-                item.add_marker(pytest.mark.skip(reason="needs root: run the tests through sudo"))
-            elif item.get_closest_marker("netem") and (fault := _why_no_netem()):
-                item.add_marker(pytest.mark.skip(reason=f"this kernel has no netem: {fault}"))
-    items.sort(key=lambda item: item.get_closest_marker("root") is None)  # the longest first
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """What measures links goes before what merely computes."""
-    if os.geteuid() == 0:
-        os.setpriority(os.PRIO_PROCESS, 0, 0 if item.get_closest_marker("root") else 10)
+        if item.get_closest_marker("root") and os.geteuid() != 0:
+            item.add_marker(pytest.mark.skip(reason="needs root: run the tests through sudo"))
+        elif item.get_closest_marker("netem") and (fault := _why_no_netem()):
+            item.add_marker(pytest.mark.skip(reason=f"this kernel has no netem: {fault}"))
