@@ -43,6 +43,7 @@ from testbed.simulation.slots import Assigned, decide_slots, slot_board
 from testbed.simulation.warm_up import opened_window
 
 _OFF_POLL_S = 0.01
+_GARBAGE = 100_000  # objects between collections
 _BEFORE_S = 1.0
 """Simulated time begins so long before the run: the first slot is decided before it."""
 
@@ -171,12 +172,15 @@ class Simulation:
         now_s = 0.0
         gc.collect()
         gc.freeze()  # what stays for the run need not be gone through again and again: a quarter of its time
+        thresholds = gc.get_threshold()
+        gc.set_threshold(_GARBAGE, *thresholds[1:])
         try:
             while self._going_on and now_s < self._drain_s:
                 now_s = min(now_s + step_s, self._drain_s)
                 self._env.run(until=now_s)
                 yield now_s
         finally:
+            gc.set_threshold(*thresholds)
             gc.unfreeze()
 
     def end(self, reason: str) -> None:

@@ -28,6 +28,8 @@ _REDUCED = 0.7
 _DUPLICATES = 3
 _SELECTIVE_BYTES = 12
 
+_NONE: frozenset[int] = frozenset()
+
 Deliver = Callable[[object], None]
 
 
@@ -48,10 +50,10 @@ class _Sent(Packet):
     __slots__ = ("ack", "beyond", "ends", "segment")
 
     def __init__(self, size: int, lines: tuple[Line, ...], to: Endpoint) -> None:
-        super().__init__(size, lines, to)
+        self.size, self.lines, self.to, self.hop = size, lines, to, 0  # as `Packet` does; it is called for each
         self.segment: _Segment | None = None
         self.ack = -1
-        self.beyond: frozenset[int] = frozenset()
+        self.beyond = _NONE
         self.ends: str | None = None
 
 
@@ -176,7 +178,7 @@ class Endpoint:
         """Sends a packet, and with it what is to be acknowledged."""
         packet.ack, packet.beyond = self._expected, frozenset(self._early) if self._early else _NONE
         self._unacknowledged, self._owed = 0, None
-        packet.send()
+        self._lines[0].send(packet)
 
     def _end_peer(self, why: str) -> None:
         packet = _Sent(RESET_BYTES, self._lines, self.peer)
@@ -340,6 +342,3 @@ class Endpoint:
         self._backing_off *= 2
         self._push()
         self._arm()
-
-
-_NONE: frozenset[int] = frozenset()
