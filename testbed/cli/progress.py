@@ -30,7 +30,8 @@ class Steps:
 
     def __call__(self, step: str) -> None:
         """Tell a step."""
-        print(f"[{time.monotonic() - self._began_s:6.1f} s] {step}", file=sys.stderr, flush=True)
+        with contextlib.suppress(BrokenPipeError):  # nobody listens any more: what is told of must be done all the same
+            print(f"[{time.monotonic() - self._began_s:6.1f} s] {step}", file=sys.stderr, flush=True)
 
 
 def bar(description: str) -> Progress:
