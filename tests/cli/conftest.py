@@ -129,7 +129,9 @@ class Machine:
 
     @staticmethod
     def _may_be_ours(group: Path, ours: Collection[int]) -> bool:
-        """Whether a testbed's cgroup is empty, or holds a process of ours."""
+        """Whether a testbed's cgroup is empty, or holds a process of ours; not one of a lab's machines."""
+        if any(folder.name.startswith("lab-") for folder in group.parents):
+            return False
         try:
             inside = {int(pid) for pid in (group / "cgroup.procs").read_text().split()}
         except OSError:

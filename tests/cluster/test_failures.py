@@ -18,7 +18,7 @@ from tests.cli.test_whole import assert_balanced
 from tests.cluster.lab import Lab, LabMachine, why_no_lab
 from tests.cluster.test_whole import CACHE
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.lab]
 
 TOPOLOGY = """
 name: lost-test
