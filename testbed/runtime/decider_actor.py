@@ -18,7 +18,7 @@ from testbed.offloading.slots import Assignment
 from testbed.runtime.board import Board
 from testbed.runtime.decider import Outlook, SlotClock, ahead_s, decide_slots, jobs_per_s
 from testbed.runtime.run_spec import RunSpec
-from testbed.runtime.user_modules import make_importable
+from testbed.runtime.user_modules import make_importable_anew
 
 
 class DeciderActor:
@@ -36,7 +36,7 @@ class DeciderActor:
         self._board.slots.clear()
         run = RunSpec.decode(spec)
         assert run.slots is not None
-        make_importable(run.search_path)
+        make_importable_anew(run.search_path)
         os.chdir(run.search_path[0])  # files that options name are found where the command was called
         self._slots = run.slots
         self._ahead_s = ahead_s(resolved)

@@ -28,7 +28,7 @@ from testbed.runtime.decider import Assigned, SlotClock, ahead_s
 from testbed.runtime.device import Device, EdgeLink
 from testbed.runtime.run_spec import NodeAddress, RunSpec
 from testbed.runtime.tally import Tally
-from testbed.runtime.user_modules import make_importable
+from testbed.runtime.user_modules import make_importable_anew
 
 DRAINED = "unanswered when draining ended"
 _TELL_AHEAD_S = 0.003
@@ -69,7 +69,7 @@ class DeviceActor:
         self._alarm = Alarm()
         self._tallies = []
         inputs = RunInputs.of(run)
-        make_importable(run.search_path)
+        make_importable_anew(run.search_path)
         policy = deciding(run.policy, run.options, run.seed, run.estimate_error, by_slots=run.slots is not None)
         for name in self._names:
             compute = make_compute(self._topology.devices[name].compute, run.profile, self._alarm, inputs)

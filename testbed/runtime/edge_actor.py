@@ -18,7 +18,7 @@ from testbed.runtime.compute import NodeCompute, RunInputs, make_compute
 from testbed.runtime.edge import Edge
 from testbed.runtime.run_spec import NodeAddress, RunSpec
 from testbed.runtime.tally import Tally
-from testbed.runtime.user_modules import make_importable
+from testbed.runtime.user_modules import make_importable_anew
 
 
 class EdgeActor:
@@ -48,7 +48,7 @@ class EdgeActor:
         await self.finish()
         run = self._run = RunSpec.decode(spec)
         self._alarm = Alarm()
-        make_importable(run.search_path)
+        make_importable_anew(run.search_path)
         self._compute = make_compute(
             self._topology.edges[self._name].compute, run.profile, self._alarm, RunInputs.of(run)
         )

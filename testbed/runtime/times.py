@@ -98,6 +98,6 @@ def one_way_s(
         answered_s: the answer received, on the asker's clock.
         ahead_s: how far the other clock is ahead of the asker's.
     """
-    both_s = (answered_s - sent_s) - (done_s - received_s)
+    both_s = max(0.0, (answered_s - sent_s) - (done_s - received_s))  # which rounding may bring below
     there_s = min(max(0.0, received_s - ahead_s - sent_s), both_s)
     return there_s, both_s - there_s

@@ -1,4 +1,4 @@
-"""Users' own modules in long-lived processes: found where the command would find them, and read anew for every run."""
+"""Users' own modules: found where the command would find them, and in long-lived processes read anew for every run."""
 
 from __future__ import annotations
 
@@ -14,8 +14,13 @@ def search_path() -> tuple[str, ...]:
 
 
 def make_importable(folders: Sequence[str]) -> None:
-    """Let modules be imported from these folders, and forget those that were: they may have been edited since."""
+    """Let modules be imported from these folders."""
     sys.path += [folder for folder in folders if folder not in sys.path]
+
+
+def make_importable_anew(folders: Sequence[str]) -> None:
+    """Likewise, in a process that outlives runs: what was imported from there may have been edited since."""
+    make_importable(folders)
     roots = [Path(folder).resolve() for folder in folders]
     installed = Path(sys.prefix).resolve()
     for name, module in list(sys.modules.items()):

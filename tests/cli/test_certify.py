@@ -45,7 +45,8 @@ def test_certify_measures_thoroughly_and_says_what_misses(command, tmp_path) -> 
                 assert measured["loss"]["high"] - measured["loss"]["low"] < 0.02
             else:
                 assert entry["asked"]["queue_bytes"] == 50_000 and measured["burst"] is None
-                assert 40_000 < measured["queue_bytes"]["value"] < 65_000
+                queue = measured["queue_bytes"]  # which a busy machine may not fill
+                assert 40_000 < queue["value"] < 65_000 if queue else "queue could not be measured" in entry["reason"]
             assert entry["tolerance"]["delay_ms"] == 2
     finally:
         command("down", NAME)

@@ -234,7 +234,7 @@ def test_the_network_between_machines_is_measured_before_anything_is_made(machin
     third.run("ip", "link", "set", "eth0", "mtu", "1400")
     try:
         found = measured(first, third)
-        assert found.rates_bps[0] > 2 * found.rates_bps[1] and 10e6 < found.rates_bps[1] < 21e6
+        assert found.rates_bps[0] > 2 * found.rates_bps[1] and 10e6 < found.rates_bps[1] < 30e6  # its burst counts
         assert found.mtu == 1400
     finally:
         third.run("ip", "link", "set", "eth0", "mtu", "1500")

@@ -130,11 +130,11 @@ def test_slots_give_links_shares_of_their_rates_until_they_are_given_up(
     def given(link: int, share: float, limit_bps: float = 1e9) -> Posting:
         return Posting(0, "edge1", Hop(link, "up"), share, limit_bps)
 
-    slot_s, start_ns = 0.05, time.monotonic_ns() + 100_000_000
+    slot_s, start_ns = 0.05, time.monotonic_ns() + 300_000_000  # a slow machine takes a while to begin
     events = (LinkEvent(0.12, (LINKS[0],), LinkChange(8e6)),)
     board.slots.post(0, {"dev1": given(0, 0.5), "dev2": given(1, 0.25)})
     playing = Playing(network, board, start_ns, events, 1, {}, slot_s)
-    time.sleep(0.15)  # 0.05 s into the run
+    time.sleep(0.35)  # 0.05 s into the run
     board.slots.post(4, {"dev1": Posting(0, None), "dev2": given(1, 0.25, 3e6)})
     time.sleep(0.65)  # 0.7 s into the run: slot 4 was given up at 0.5 s
     played = playing.stop()
