@@ -97,13 +97,13 @@ async def _answer(
 ) -> None:
     reply = await asyncio.shield(job)
     if request.attempt > 1 and reply.received_s < received_s:
-        reply = _as_received_at(reply, received_s)
+        reply = as_received_at(reply, received_s)
     answer = frame(reply)
     writer.write(answer)
     tally.written_bytes += len(answer)
 
 
-def _as_received_at(reply: Reply, received_s: float) -> Reply:
+def as_received_at(reply: Reply, received_s: float) -> Reply:
     """The answer of an earlier attempt, as this one sees it: what was over when it arrived took it no time."""
     return Reply(
         reply.job_id,

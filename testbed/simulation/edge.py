@@ -7,7 +7,7 @@ from typing import cast
 
 import simpy
 
-from testbed.runtime.edge import MAX_QUEUED_JOBS
+from testbed.runtime.edge import MAX_QUEUED_JOBS, as_received_at
 from testbed.runtime.wire import Reply, Request, frame
 from testbed.simulation.executor import Executor
 from testbed.simulation.overheads import REQUEST_S, TURN_S
@@ -75,7 +75,7 @@ class Edge:
                     yield done
                 reply = cast(Reply, done.value)
                 if reply.received_s < received_s:
-                    reply = _as_received_at(reply, received_s)
+                    reply = as_received_at(reply, received_s)
         except simpy.Interrupt:
             return
         if not end.closed:
@@ -91,16 +91,3 @@ class Edge:
         self._queued -= 1
         predicted = self._photographs[request.image, request.option].predicted
         return Reply(request.job_id, predicted, None, received_s, began_s, began_s + real.decode_s, self._env.now)
-
-
-def _as_received_at(reply: Reply, received_s: float) -> Reply:
-    """The answer of an earlier attempt, as this one sees it: what was over when it arrived took it no time."""
-    return Reply(
-        reply.job_id,
-        reply.predicted,
-        reply.error,
-        received_s,
-        max(received_s, reply.started_s),
-        max(received_s, reply.decoded_s),
-        max(received_s, reply.done_s),
-    )
