@@ -10,16 +10,15 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from testbed.cluster.clocks import Offset
-from testbed.jobs import ledger
 from testbed.jobs.decision import Decision, Kind
 from testbed.jobs.job import Job
-from testbed.jobs.ledger import LedgerRow, Outcome
+from testbed.jobs.ledger import LedgerRow
 from testbed.jobs.observation import EdgeView, Observation
 from testbed.jobs.profile import Profile
-from testbed.jobs.slot import DecidedBy
 from testbed.offloading.errors import NoEdge
 from testbed.offloading.policy import Policy
 from testbed.runtime import paths, power
+from testbed.runtime.accounts import Accounts, Progress
 from testbed.runtime.alarm import Alarm
 from testbed.runtime.board import Board
 from testbed.runtime.compute import NodeCompute
@@ -60,18 +59,6 @@ class EdgeLink(msgspec.Struct, frozen=True):
     clock: Callable[[], Offset | None] = lambda: None  # of its machine, as seen from here; None: it is this one
 
 
-class _Progress(msgspec.Struct):
-    """How far a job has come."""
-
-    dispatch_ms: float | None = None  # lateness
-    decision: Decision | None = None
-    decided_by: DecidedBy | None = None
-    payload_bytes: int = 0
-    wire_bytes: int = 0
-    attempts: int = 0
-    fault: str | None = None  # what cut it short
-
-
 class Device:
     """Runs one device's jobs of one run, and accounts for each in a ledger row, whatever becomes of it."""
 
@@ -99,12 +86,12 @@ class Device:
             compute,
             flops_per_s,
         )
-        self._edges, self._labels, self._profile = edges, labels, profile
-        self._policy, self._policy_name, self._account = policy, policy_name, account
+        self._edges, self._profile, self._accounts = edges, profile, Accounts(policy_name, labels)
+        self._policy, self._account = policy, account
         self._assigned = assigned
         self._executor = Executor(lambda instant_s: board.set_busy_until(name, instant_s))
         self._on = True
-        self._open_jobs: dict[asyncio.Task[LedgerRow], _Progress] = {}
+        self._open_jobs: dict[asyncio.Task[LedgerRow], Progress] = {}
         self._given_up: list[str] = []  # why edges were
         self._abandoned: asyncio.Future[str] | None = None  # while it runs: resolved, it ends for that reason
 
@@ -201,7 +188,7 @@ class Device:
             raise ConnectionLostError(f"{name} cannot be reached: {error}") from error
 
     async def _whole(self, job: Job, start_s: float, ending: asyncio.Future[str]) -> None:
-        progress = _Progress()
+        progress = Progress()
         life = asyncio.create_task(self._job(job, start_s, progress))
         self._open_jobs[life] = progress
         await asyncio.wait((life, ending), return_when=asyncio.FIRST_COMPLETED)
@@ -210,9 +197,9 @@ class Device:
             await asyncio.wait((life,))
         del self._open_jobs[life]
         if life.cancelled():
-            row = self._unanswered(job, progress, progress.fault or ending.result())
+            row = self._accounts.unanswered(job, progress, progress.fault or ending.result())
         elif error := life.exception():
-            row = self._unanswered(job, progress, str(error) or type(error).__name__)
+            row = self._accounts.unanswered(job, progress, str(error) or type(error).__name__)
         else:
             row = life.result()
         self._account(row)
@@ -227,7 +214,7 @@ class Device:
                 break
             await self._whole(msgspec.structs.replace(job, arrival_s=now_s), start_s, ending)
 
-    async def _job(self, job: Job, start_s: float, progress: _Progress) -> LedgerRow:
+    async def _job(self, job: Job, start_s: float, progress: Progress) -> LedgerRow:
         arrival_s = start_s + job.arrival_s
         await self._alarm.until(arrival_s)
         if not self._on:
@@ -255,7 +242,7 @@ class Device:
             "encode": encoded_s - headed_s,
         }
         if not offloaded:
-            return self._answered(job, progress, decision, stages_s, int(features))
+            return self._accounts.answered(job, progress, decision, stages_s, int(features))
 
         answer = await self._offload(job, decision, payload, progress, arrival_s)
         reply = answer.reply
@@ -274,9 +261,9 @@ class Device:
             "downlink": downlink_s,
         }
         error_ms = clock.error_s * 1e3 if clock else None
-        return self._answered(job, progress, decision, stages_s, reply.predicted, error_ms)
+        return self._accounts.answered(job, progress, decision, stages_s, reply.predicted, error_ms)
 
-    async def _decide(self, job: Job, start_s: float, progress: _Progress) -> Decision:
+    async def _decide(self, job: Job, start_s: float, progress: Progress) -> Decision:
         if self._assigned is not None:
             progress.decided_by, decision = await self._assigned.decision(start_s)
             if decision is not None:
@@ -287,7 +274,7 @@ class Device:
             raise NoEdge("; ".join([str(error), *self._given_up])) from error
 
     async def _offload(
-        self, job: Job, decision: Decision, payload: bytes, progress: _Progress, arrival_s: float
+        self, job: Job, decision: Decision, payload: bytes, progress: Progress, arrival_s: float
     ) -> Answer:
         """Send the payload until it is answered; the edge knows by its id a job that it has already."""
         if decision.edge not in self._edges:
@@ -321,43 +308,3 @@ class Device:
             if edge.connection.connected
         }
         return Observation(job, now_s, self._executor.backlog_s, self._flops_per_s, edges, self._profile)
-
-    def _answered(
-        self,
-        job: Job,
-        progress: _Progress,
-        decision: Decision,
-        stages_s: dict[str, float],
-        predicted: int,
-        clock_error_ms: float | None = None,
-    ) -> LedgerRow:
-        return ledger.answered(
-            job,
-            self._policy_name,
-            decision,
-            {stage: stages_s.get(stage, 0.0) * 1e3 for stage in ledger.STAGES},
-            dispatch_ms=progress.dispatch_ms or 0.0,
-            payload_bytes=progress.payload_bytes,
-            wire_bytes=progress.wire_bytes,
-            label=self._labels[job.image],
-            predicted=predicted,
-            attempts=max(1, progress.attempts),
-            decided_by=progress.decided_by,
-            clock_error_ms=clock_error_ms,
-        )
-
-    def _unanswered(self, job: Job, progress: _Progress, reason: str) -> LedgerRow:
-        computed_here = progress.decision is not None and progress.decision.option.kind is Kind.LOCAL
-        return ledger.unanswered(
-            job,
-            self._policy_name,
-            progress.decision,
-            Outcome.FAILED if progress.attempts or computed_here else Outcome.DROPPED,
-            reason,
-            dispatch_ms=progress.dispatch_ms,
-            payload_bytes=progress.payload_bytes,
-            wire_bytes=progress.wire_bytes,
-            label=self._labels[job.image],
-            attempts=progress.attempts,
-            decided_by=progress.decided_by,
-        )

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import NamedTuple
 
-import msgspec
 import simpy
 
-from testbed.jobs import ledger
 from testbed.jobs.decision import Decision, Kind
 from testbed.jobs.job import Job
-from testbed.jobs.ledger import LedgerRow, Outcome
+from testbed.jobs.ledger import LedgerRow
 from testbed.jobs.observation import EdgeView, Observation
 from testbed.jobs.profile import Profile
-from testbed.jobs.slot import DecidedBy
 from testbed.offloading.policy import Policy
 from testbed.runtime import paths
+from testbed.runtime.accounts import Accounts, Progress
 from testbed.runtime.device import MAX_ATTEMPTS
 from testbed.runtime.wire import Reply, Request
 from testbed.simulation.board import Board
@@ -40,17 +38,6 @@ class EdgeLink(NamedTuple):
     flops_per_s: float
 
 
-class _Progress(msgspec.Struct):
-    """How far a job has come."""
-
-    dispatch_ms: float | None = None  # lateness
-    decision: Decision | None = None
-    decided_by: DecidedBy | None = None
-    payload_bytes: int = 0
-    wire_bytes: int = 0
-    attempts: int = 0
-
-
 class Device:
     """Runs one device's jobs, and accounts for each in a ledger row, whatever becomes of it."""
 
@@ -72,11 +59,11 @@ class Device:
     ) -> None:
         """`assigned` is what is decided by slots; then `policy` decides where nothing was."""
         self._env, self._name, self._board, self._pace, self._edges = env, name, board, pace, edges
-        self._photographs, self._labels, self._profile = photographs, labels, profile
-        self._policy, self._policy_name, self._account, self._assigned = policy, policy_name, account, assigned
+        self._photographs, self._profile, self._accounts = photographs, profile, Accounts(policy_name, labels)
+        self._policy, self._account, self._assigned = policy, account, assigned
         self.executor = Executor(env)
         self.on = True
-        self._open: dict[simpy.Process, tuple[Job, _Progress]] = {}
+        self._open: dict[simpy.Process, tuple[Job, Progress]] = {}
 
     @property
     def busy(self) -> bool:
@@ -85,7 +72,7 @@ class Device:
 
     def issue(self, job: Job) -> simpy.Process:
         """A job arrives now; its life."""
-        progress = _Progress()
+        progress = Progress()
         life = self._env.process(self._whole(job, progress))
         self._open[life] = job, progress
         return life
@@ -107,26 +94,26 @@ class Device:
     def end(self, reason: str) -> None:
         """The run is over: what is open ends with the reason given."""
         for job, progress in self._open.values():
-            self._account(self._unanswered(job, progress, reason))
+            self._account(self._accounts.unanswered(job, progress, reason))
         self._open.clear()
 
     @property
     def _off(self) -> str:
         return f"{self._name} was stopped"
 
-    def _whole(self, job: Job, progress: _Progress) -> Generator[simpy.Event, object, None]:
+    def _whole(self, job: Job, progress: Progress) -> Generator[simpy.Event, object, None]:
         life = self._env.active_process
         try:
             row = yield from self._job(job, progress)
         except simpy.Interrupt as interrupt:
-            row = self._unanswered(job, progress, str(interrupt.cause))
+            row = self._accounts.unanswered(job, progress, str(interrupt.cause))
         except (JobFault, ConnectionLost) as error:
-            row = self._unanswered(job, progress, str(error))
+            row = self._accounts.unanswered(job, progress, str(error))
         assert life is not None
         if self._open.pop(life, None):
             self._account(row)
 
-    def _job(self, job: Job, progress: _Progress) -> Generator[simpy.Event, object, LedgerRow]:
+    def _job(self, job: Job, progress: Progress) -> Generator[simpy.Event, object, LedgerRow]:
         env, arrival_s = self._env, self._env.now
         if not self.on:
             raise JobFault(self._off)
@@ -150,7 +137,7 @@ class Device:
             "encode": encoded_s - started_s - real.head_s,
         }
         if not offloaded:
-            return self._answered(job, progress, decision, stages_s, stored.predicted)
+            return self._accounts.answered(job, progress, decision, stages_s, stored.predicted)
 
         reply, sent_s = yield from self._offload(job, decision, stored.payload_bytes, progress, arrival_s)
         if reply.error is not None or reply.predicted is None:
@@ -163,9 +150,9 @@ class Device:
             "tail": reply.done_s - reply.decoded_s,
             "downlink": env.now - reply.done_s,
         }
-        return self._answered(job, progress, decision, stages_s, reply.predicted)
+        return self._accounts.answered(job, progress, decision, stages_s, reply.predicted)
 
-    def _decide(self, job: Job, progress: _Progress) -> Generator[simpy.Event, object, Decision]:
+    def _decide(self, job: Job, progress: Progress) -> Generator[simpy.Event, object, Decision]:
         """Decide a job, and let the time pass until its turn may begin."""
         if self._assigned is not None:
             progress.decided_by, decision = yield from self._assigned.decision()
@@ -180,7 +167,7 @@ class Device:
         return decided
 
     def _offload(
-        self, job: Job, decision: Decision, payload_bytes: int, progress: _Progress, arrival_s: float
+        self, job: Job, decision: Decision, payload_bytes: int, progress: Progress, arrival_s: float
     ) -> Generator[simpy.Event, object, tuple[Reply, float]]:
         """Send the payload until it is answered; the edge knows by its id a job that it has already."""
         if decision.edge not in self._edges:
@@ -215,36 +202,3 @@ class Device:
             if edge.connection.connected
         }
         return Observation(job, now_s, self.executor.backlog_s, self._pace.flops_per_s, edges, self._profile)
-
-    def _answered(
-        self, job: Job, progress: _Progress, decision: Decision, stages_s: dict[str, float], predicted: int
-    ) -> LedgerRow:
-        return ledger.answered(
-            job,
-            self._policy_name,
-            decision,
-            {stage: stages_s.get(stage, 0.0) * 1e3 for stage in ledger.STAGES},
-            dispatch_ms=progress.dispatch_ms or 0.0,
-            payload_bytes=progress.payload_bytes,
-            wire_bytes=progress.wire_bytes,
-            label=self._labels[job.image],
-            predicted=predicted,
-            attempts=max(1, progress.attempts),
-            decided_by=progress.decided_by,
-        )
-
-    def _unanswered(self, job: Job, progress: _Progress, reason: str) -> LedgerRow:
-        computed_here = progress.decision is not None and progress.decision.option.kind is Kind.LOCAL
-        return ledger.unanswered(
-            job,
-            self._policy_name,
-            progress.decision,
-            Outcome.FAILED if progress.attempts or computed_here else Outcome.DROPPED,
-            reason,
-            dispatch_ms=progress.dispatch_ms,
-            payload_bytes=progress.payload_bytes,
-            wire_bytes=progress.wire_bytes,
-            label=self._labels[job.image],
-            attempts=progress.attempts,
-            decided_by=progress.decided_by,
-        )
