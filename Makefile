@@ -36,7 +36,8 @@ test: $(INSTALLED) ## all tests (those marked netem where the kernel has it), as
 	@$(AS_ROOT) true
 	beside=$$(mktemp)
 	trap 'rm -f "$$beside"' EXIT
-	$(AS_ROOT) nice .venv/bin/python -m pytest -m 'lab or not root' >"$$beside" 2>&1 &
+	# what a shell begins beside itself ignores interruptions, and so would the commands under test
+	$(AS_ROOT) env --default-signal=INT,QUIT nice .venv/bin/python -m pytest -m 'lab or not root' >"$$beside" 2>&1 &
 	status=0
 	$(AS_ROOT) .venv/bin/python -m pytest -m 'root and not lab' || status=$$?
 	wait $$! || status=$$?

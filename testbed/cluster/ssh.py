@@ -26,9 +26,6 @@ CONNECT_TIMEOUT_S = 5.0
 SILENCE_S = 10.0
 """So long a machine may leave unanswered what was sent, before its connection is given up."""
 
-_LISTENS_S = 0.5
-"""An interruption that comes just as a wait begins does not end it: waits are no longer than this."""
-
 _KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 _CHUNK = 65536
 
@@ -272,8 +269,7 @@ def in_parallel(
     for thread in threads:
         thread.start()
     for thread in threads:
-        while thread.is_alive():
-            thread.join(_LISTENS_S)
+        thread.join()
     if faults:
         raise faults[0]
     return {name: results[name] for name in given}

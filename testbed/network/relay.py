@@ -57,7 +57,8 @@ class Relay:
             except OSError as error:
                 client.close()
                 said = log.read_text().strip() if log else ""
-                if log is None or said or time.monotonic() > until:
+                starts_or_is_crowded = log is not None or isinstance(error, BlockingIOError)
+                if said or not starts_or_is_crowded or time.monotonic() > until:
                     raise NetworkError(f"the relay does not answer: {said or error}") from None
                 time.sleep(0.002)
 

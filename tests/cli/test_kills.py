@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from testbed.network import cgroup
+
 pytestmark = [pytest.mark.root, pytest.mark.kill, pytest.mark.timeout(3600)]
 
 NAME = "kill-test"
@@ -41,14 +43,12 @@ VICTIMS = {
 def of_the_testbed(word: str) -> list[int]:
     """The testbed's processes with that word in their command line."""
     found = []
-    for group in Path("/sys/fs/cgroup").glob(f"**/testbed-{NAME}/cgroup.procs"):
-        for pid in group.read_text().split():
-            try:
-                command = Path(f"/proc/{pid}/cmdline").read_bytes()
-            except OSError:
-                continue
+    group = cgroup.place(f"testbed-{NAME}")
+    for member in cgroup.members(group) if group else ():
+        with contextlib.suppress(OSError):
+            command = Path(f"/proc/{member.pid}/cmdline").read_bytes()
             if word.encode() in command.split(b"\0")[0]:
-                found.append(int(pid))
+                found.append(member.pid)
     return found
 
 

@@ -243,6 +243,7 @@ def test_who_interrupts_does_not_wait_for_the_machines(lab):
 import json, os, signal, sys, threading
 from testbed.cluster import ssh
 from testbed.documents.resolved import Machine
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever shell began these tests
 with ssh.all_connected([Machine(**json.loads(sys.argv[1]))]) as found:
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
     ssh.in_parallel(lambda one: one.run(["sleep", "60"]), found)

@@ -69,16 +69,15 @@ def test_rudeness_is_answered_with_errors_and_changes_nothing(built: Callable[..
     noise = [draw.randbytes(draw.randrange(1, 300)) for _ in range(200)]
     for request in RUDE + noise:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
-            client.settimeout(10)
             client.connect(str(path))
+            client.settimeout(10)
             client.send(request)
             if request:
                 assert client.recv(1000).startswith(b"error ")
     hanging = []
     for _ in range(100):  # more than it takes; the rest are turned away
         client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        client.settimeout(10)
-        client.connect(str(path))
+        client.connect(str(path))  # waits for room; with a time limit it would not
         hanging.append(client)
     for client in hanging:
         client.close()
