@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
-from testbed.aecnn.evaluation import measure_worth
+from testbed.aecnn.evaluation import Worth, measure_worth
 from testbed.aecnn.inference import SplitModel
+from testbed.aecnn.model import CoInferenceModel
 from testbed.aecnn.photographs import Photographs
 from testbed.aecnn.timing import median_s
 from testbed.jobs.decision import LOCAL, RAW, Kind, Option
@@ -28,8 +29,8 @@ class Cost(msgspec.Struct, frozen=True):
     The codec (entropy coder, JPEG) is what computes without floating-point operations that could be counted.
     """
 
-    layer_flops: float
-    seconds: float
+    layer_flops: float = 0.0
+    seconds: float = 0.0
     codec_s: float = 0.0
 
     def flops(self, reference_flops_per_s: float) -> float:
@@ -48,36 +49,49 @@ def measure_profile(
     reference = whole.layer_flops / whole.seconds
     rows = []
     for option in model.options:
-        (head, encode, decode, tail), one = _costs(model, option, pixels, whole), worth[option]
-        rows.append(
-            ProfileRow(
-                option,
-                model.nominal_ratio(option),
-                one.accuracy,
-                one.mean_class_accuracy,
-                one.payload_mean,
-                one.payload_p95,
-                head.flops(reference),
-                encode.flops(reference),
-                decode.flops(reference),
-                tail.flops(reference),
-                head.seconds,
-                encode.seconds,
-                decode.seconds,
-                tail.seconds,
-                one.accuracy_interval,
-                one.mean_class_interval,
-                option in model.comparisons,
-            )
-        )
+        costs = _costs(model, option, pixels, whole)
+        rows.append(profile_row(model, option, costs, worth[option], reference, option in model.comparisons))
     return Profile(model.sha256, images, len(photographs), model.input_px, reference, tuple(rows), model.runtime)
+
+
+def profile_row(
+    model: CoInferenceModel,
+    option: Option,
+    costs: tuple[Cost, Cost, Cost, Cost],
+    worth: Worth,
+    reference: float,
+    comparison: bool = False,
+) -> ProfileRow:
+    """What the profile says of an option: the costs of head, encoding, decoding and tail, with FLOPs at a reference
+    speed in FLOPs a second, and its worth.
+    """
+    head, encode, decode, tail = costs
+    return ProfileRow(
+        option,
+        model.nominal_ratio(option),
+        worth.accuracy,
+        worth.mean_class_accuracy,
+        worth.payload_mean,
+        worth.payload_p95,
+        head.flops(reference),
+        encode.flops(reference),
+        decode.flops(reference),
+        tail.flops(reference),
+        head.seconds,
+        encode.seconds,
+        decode.seconds,
+        tail.seconds,
+        worth.accuracy_interval,
+        worth.mean_class_interval,
+        comparison,
+    )
 
 
 def _costs(
     model: SplitModel, option: Option, pixels: list[NDArray[np.uint8]], whole: Cost
 ) -> tuple[Cost, Cost, Cost, Cost]:
     """Head, encoding, decoding and tail. Handing a photograph through takes nothing."""
-    nothing = Cost(0.0, 0.0)
+    nothing = Cost()
     if option == LOCAL:
         return whole, nothing, nothing, nothing
     if option.kind is Kind.LOCAL:
@@ -87,7 +101,7 @@ def _costs(
     if option.kind is Kind.FULL:
         sent = [model.encode(one, option, 0) for one in pixels]
         encode, decode = partial(model.encode, option=option, image=0), partial(model.decode, option=option, image=0)
-        return nothing, _codec(encode, pixels), _codec(decode, sent), whole
+        return nothing, codec_cost(encode, pixels), codec_cost(decode, sent), whole
     features = [model.head(one, option) for one in pixels]
     symbols = [model.symbols(one, option) for one in features]
     pack, unpack = partial(model.pack, option=option, image=0), partial(model.unpack, option=option, image=0)
@@ -97,8 +111,8 @@ def _costs(
     recovery = _cost(model, lambda by, one: by.recover(one, option), symbols)
     return (
         _cost(model, lambda by, one: by.head(one, option), pixels),
-        _both(attention, _codec(pack, symbols)),
-        _both(_codec(unpack, payloads), recovery),
+        _both(attention, codec_cost(pack, symbols)),
+        _both(codec_cost(unpack, payloads), recovery),
         _cost(model, lambda by, one: by.tail(one, option), recovered),
     )
 
@@ -106,23 +120,25 @@ def _costs(
 def device_flops(model: SplitModel, option: Option, pixels: NDArray[np.uint8]) -> tuple[float, float]:
     """What a split option computes on the device: FLOPs of the head, and of what makes symbols of its features."""
     by_torch = model.by_torch()
-    head = _flops(lambda: by_torch.head(pixels, option))
+    head = flops_of(lambda: by_torch.head(pixels, option))
     features = by_torch.head(pixels, option)
-    return head, _flops(lambda: by_torch.symbols(features, option))
+    return head, flops_of(lambda: by_torch.symbols(features, option))
 
 
 def _cost(model: SplitModel, work: Callable[[SplitModel, Any], object], inputs: list[Any]) -> Cost:
     """FLOPs as torch counts them, seconds as the model's runtime takes them."""
-    return Cost(_flops(lambda: work(model.by_torch(), inputs[0])), median_s(partial(work, model), inputs))
+    return Cost(flops_of(lambda: work(model.by_torch(), inputs[0])), median_s(partial(work, model), inputs))
 
 
-def _flops(work: Callable[[], object]) -> float:
+def flops_of(work: Callable[[], object]) -> float:
+    """FLOPs that torch counts in a computation."""
     with FlopCounterMode(display=False) as counter:
         work()
     return float(counter.get_total_flops())
 
 
-def _codec(work: Callable[[Any], object], inputs: list[Any]) -> Cost:
+def codec_cost(work: Callable[[Any], object], inputs: list[Any]) -> Cost:
+    """Of work in which nothing is counted, as a part."""
     seconds = median_s(work, inputs)
     return Cost(0.0, seconds, seconds)
 

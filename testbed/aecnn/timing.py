@@ -24,7 +24,10 @@ def median_s(work: Callable[[Any], object], inputs: list[Any]) -> float:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch on one thread, and then on as many as before."""
+    """Torch on one thread, and then on as many as before.
+
+    Photographs are computed one at a time, which more threads make no faster, and far slower on busy cores.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

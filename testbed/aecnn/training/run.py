@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -23,6 +22,7 @@ from testbed.aecnn.outcomes import Outcome, Ranking, Study
 from testbed.aecnn.photographs import CaltechPhotographs
 from testbed.aecnn.profile import device_flops
 from testbed.aecnn.resnet import ResNet50, block_names
+from testbed.aecnn.timing import one_thread
 from testbed.aecnn.training.backbone import BackboneTraining, precision, run_blocks
 from testbed.aecnn.training.cache import Features, features_to_features
 from testbed.aecnn.training.compress import CompressionTraining
@@ -209,17 +209,6 @@ def _rankings(trained: Sequence[CompressionTraining]) -> tuple[Ranking, ...]:
         if one.ranking is not None:
             found.setdefault((one.ranking.split, one.ranking.by), one.ranking)
     return tuple(found.values())
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Photographs are computed one at a time there, which more threads make no faster, and far slower on busy cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def write_sample(photographs: CaltechPhotographs, division: Division, path: Path) -> None:
