@@ -31,6 +31,34 @@ class Proof(msgspec.Struct, frozen=True):
     bytes: list[dict[str, Any]] = []  # of each direction, what it carried beside what the run explains
 
 
+class _Event(msgspec.Struct):
+    at_s: float
+    applied_s: float | None = None
+    what: str = ""
+
+
+class _Policy(msgspec.Struct):
+    options: dict[str, Any] = {}
+
+
+class _Machine(msgspec.Struct):
+    nodes: list[str] = []
+
+
+class _Manifest(msgspec.Struct):
+    """What of `manifest.json` pages rely on; all of it may be missing."""
+
+    workload: dict[str, Any] = {}
+    policy: _Policy = msgspec.field(default_factory=_Policy)
+    topology: ResolvedTopology | None = None
+    versions: dict[str, str] = {}
+    load_average: list[float] = []
+    cpu_busy: dict[str, list[float]] = {}
+    events: list[_Event] = []
+    machines: dict[str, _Machine] = {}
+    clocks: dict[str, dict[str, float]] = {}
+
+
 class Shown(msgspec.Struct, frozen=True):
     """A run as a page shows it."""
 
@@ -71,21 +99,18 @@ def read(stored: StoredRun, label: str | None = None) -> Shown:
         Unreadable: a file of it is not what runs write.
     """
     certificate = stored.path / "certificate.json"
-    with _naming(stored.path / "summary.json"):
-        summary = stored.summary
     with _naming(stored.path / "manifest.json"):
-        manifest = stored.manifest
-        found = manifest.get("topology")
-        topology = None if found is None else msgspec.convert(found, ResolvedTopology)
+        topology = msgspec.convert(stored.manifest, _Manifest).topology
     with _naming(certificate):
         proof = msgspec.json.decode(certificate.read_bytes(), type=Proof) if certificate.exists() else Proof()
+    summary = stored.summary
     return Shown(
         label=label or summary.policy,
         folder=stored.path.resolve().name,
         summary=summary,
         jobs=stored.jobs(),
         links=stored.links(),
-        manifest=manifest,
+        manifest=stored.manifest,
         topology=topology,
         proof=proof,
     )

@@ -7,6 +7,7 @@ import itertools
 import re
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -185,15 +186,29 @@ def open_run(path: Path) -> StoredRun:
     """The run in a folder, finished or cut short.
 
     Raises:
-        NotARun: the path is no folder, or holds neither `jobs.parquet` nor `jobs.arrow`.
+        NotARun: the path is no folder, or holds neither `jobs.parquet` nor `jobs.arrow`, or a file that is damaged.
     """
     if not path.is_dir():
         raise NotARun(f"{path}: not a run: " + ("a run is a folder" if path.exists() else "no such folder"))
     if not any((path / name).exists() for name in ("jobs.parquet", "jobs.arrow")):
         raise NotARun(f"{path}: not a run: it holds neither jobs.parquet nor jobs.arrow")
     run = StoredRun(path)
+    for name, read in (
+        ("manifest.json", lambda: run.manifest),
+        ("summary.json", lambda: run.finished and run.summary),
+        *((f"{table}.parquet", partial(_footer, path / f"{table}.parquet")) for table in _TABLES),
+    ):
+        try:
+            read()
+        except (msgspec.DecodeError, pa.ArrowException) as error:
+            raise NotARun(f"{path / name}: damaged, or of another version of the testbed: {error}") from error
     run.salvage()
     return run
+
+
+def _footer(path: Path) -> None:
+    if path.exists():
+        pq.read_metadata(path)
 
 
 def _in_order(name: str, table: pa.Table) -> pa.Table:

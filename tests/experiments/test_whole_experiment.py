@@ -27,6 +27,7 @@ compressions:
   - {<<: *aecnn, variant: reference, curve: true}
   - {<<: *aecnn, variant: end to end, ranking: activation, attention: null, recover: null, curve: true,
      tune: {epochs: 3, rate: 1.e-3, batch: 8}}
+  - {<<: *aecnn, variant: no recovery, recovery: false, recover: null}
   - {<<: *aecnn, method: bottlenet++, attention: null}
 """
 
@@ -62,6 +63,8 @@ def test_all_seeds_are_trained_once_and_reported(folder: Path, tmp_path: Path) -
 
     text, seen = made()
     assert {"seed 1, backbone", "seed 2, aecnn.layer3: tune", "profile"} <= seen
+    ablated = {stage for stage in seen if "no-recovery" in stage}
+    assert ablated and all(stage.startswith("seed 1, ") for stage in ablated)
     for word in ("Seeds 1, 2", "end to end", "BottleNet++, both after layer3", "fewer than 3 seeds", "aecnn layer3"):
         assert word in text
     again, seen = made()

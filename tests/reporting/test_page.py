@@ -16,7 +16,7 @@ from testbed.jobs.ledger import Outcome
 from testbed.reporting.figures_svg import Linear, Logarithmic, tag
 from testbed.reporting.figures_topology import CUT, MISSED, OK, STEADY, VARIED, link_states, topology_drawn
 from testbed.reporting.page import NAME, draw_own_page, page, write_page
-from testbed.reporting.page_data import read
+from testbed.reporting.page_data import Unreadable, read
 from testbed.reporting.page_provenance import certificate_table, difference_table
 from testbed.reporting.page_tables import device_table, misses_table
 from testbed.reporting.stored_run import StoredRun, open_run
@@ -181,3 +181,14 @@ def test_what_is_amiss_comes_first_where_there_is_too_much_to_show(tmp_path, mix
     assert certificate.rows[0][1].words == "dev600 to ap1" and "500 of 2404" in certificate.caption
     missed = sum(row.outcome is not Outcome.ON_TIME for row in rows)
     assert [row[2].words for row in poorest.rows[:missed]] == ["0.0 %"] * missed
+
+
+@pytest.mark.parametrize(
+    "part", [{"events": 3}, {"policy": []}, {"machines": {"lab1": 5}}, {"cpu_busy": {"lab1": "much"}}, {"topology": 1}]
+)
+def test_a_manifest_of_other_types_is_refused_with_the_field(tmp_path, mixed, part):
+    run = store(tmp_path, mixed(5, 1))
+    path = run.path / "manifest.json"
+    path.write_bytes(msgspec.json.encode({**run.manifest, **part}))
+    with pytest.raises(Unreadable, match=rf"manifest\.json: .*\$\.{next(iter(part))}"):
+        page([run])

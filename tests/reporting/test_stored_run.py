@@ -231,3 +231,14 @@ def test_what_is_no_run_is_refused(tmp_path):
         open_run(tmp_path / "absent")
     with pytest.raises(NotARun, match=r"neither jobs\.parquet nor jobs.arrow"):
         open_run(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "summary.json", "jobs.parquet", "links.parquet"])
+@pytest.mark.parametrize("content", [b"", b"[3]", b'{"policy": 5}'])
+def test_a_run_with_a_damaged_file_is_refused_by_the_name_of_that_file(tmp_path, mixed, name, content):
+    run = finished(tmp_path, mixed(5, 1))
+    if (name, content) == ("manifest.json", b'{"policy": 5}'):
+        content = b'{"policy'
+    (run.path / name).write_bytes(content)
+    with pytest.raises(NotARun, match=f"{name}: damaged"):
+        open_run(run.path)
