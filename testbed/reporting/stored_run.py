@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -193,11 +193,12 @@ def open_run(path: Path) -> StoredRun:
     if not any((path / name).exists() for name in ("jobs.parquet", "jobs.arrow")):
         raise NotARun(f"{path}: not a run: it holds neither jobs.parquet nor jobs.arrow")
     run = StoredRun(path)
-    for name, read in (
-        ("manifest.json", lambda: run.manifest),
-        ("summary.json", lambda: run.finished and run.summary),
-        *((f"{table}.parquet", partial(_footer, path / f"{table}.parquet")) for table in _TABLES),
-    ):
+    reads: dict[str, Callable[[], object]] = {
+        "manifest.json": lambda: run.manifest,
+        "summary.json": lambda: run.finished and run.summary,
+        **{f"{table}.parquet": partial(_footer, path / f"{table}.parquet") for table in _TABLES},
+    }
+    for name, read in reads.items():
         try:
             read()
         except (msgspec.DecodeError, pa.ArrowException) as error:
