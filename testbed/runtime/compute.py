@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
@@ -13,7 +13,7 @@ from testbed.documents.resolved import Compute, RuntimeName
 from testbed.jobs.decision import Kind, Option
 from testbed.jobs.profile import Profile
 from testbed.runtime.alarm import Alarm
-from testbed.runtime.payload_store import PayloadStore
+from testbed.runtime.payload_store import PayloadStore, Stored
 from testbed.runtime.run_spec import RunSpec
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class RunInputs:
 
     def store(self) -> PayloadStore:
         """The prepared payloads of the run's photographs."""
-        self._store = self._store or PayloadStore.read(self._store_folder, self._indices)
+        self._store = self._store or PayloadStore(self._store_folder, self._indices)
         return self._store
 
     def model(self) -> CoInferenceModel:
@@ -124,7 +124,9 @@ class RunInputs:
 class PacedCompute:
     """Takes results from the store and time from the pace: FLOPs over FLOP/s."""
 
-    def __init__(self, profile: Profile, store: PayloadStore, alarm: Alarm, flops_per_s: float) -> None:
+    def __init__(
+        self, profile: Profile, store: Mapping[tuple[int, Option], Stored], alarm: Alarm, flops_per_s: float
+    ) -> None:
         self._profile, self._store, self._alarm, self._flops_per_s = profile, store, alarm, flops_per_s
         self.overruns = 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import threading
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from testbed.offloading.slot_policy import make_slot_policy
 from testbed.offloading.slots import Assignment
 from testbed.runtime.board import Board
 from testbed.runtime.decider import Outlook, SlotClock, ahead_s, decide_slots, jobs_per_s
+from testbed.runtime.memory import settle
 from testbed.runtime.run_spec import RunSpec
 from testbed.runtime.user_modules import make_importable_anew
 
@@ -55,8 +55,7 @@ class DeciderActor:
         """Let the run begin at an instant of the monotonic clock; returns at once."""
         clock = SlotClock(start_s, self._slots.slot_s, self._ahead_s)
         arguments = (clock, self._outlook.observe, self._policy, self._post, self._rows.append, self._stopping)
-        gc.collect()
-        gc.freeze()  # what stays for the run need not be gone through again between slots
+        settle()
         self._thread = threading.Thread(target=decide_slots, args=arguments, daemon=True)
         self._thread.start()
 

@@ -26,6 +26,7 @@ from testbed.runtime.compute import NodeCompute, RunInputs, make_compute
 from testbed.runtime.connection import EdgeConnection
 from testbed.runtime.decider import Assigned, SlotClock, ahead_s
 from testbed.runtime.device import Device, EdgeLink
+from testbed.runtime.memory import settle
 from testbed.runtime.run_spec import NodeAddress, RunSpec
 from testbed.runtime.tally import Tally
 from testbed.runtime.user_modules import make_importable_anew
@@ -89,6 +90,7 @@ class DeviceActor:
                 assigned=self._assigned(name, run, self._alarm),
             )
         await asyncio.gather(*(device.open() for device in self._devices.values()))
+        settle()
 
     async def start(self, start_s: float) -> None:
         """Let the run begin at an instant of the monotonic clock; returns at once."""

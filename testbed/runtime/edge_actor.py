@@ -16,6 +16,7 @@ from testbed.runtime.alarm import Alarm
 from testbed.runtime.board import Board
 from testbed.runtime.compute import NodeCompute, RunInputs, make_compute
 from testbed.runtime.edge import Edge
+from testbed.runtime.memory import settle
 from testbed.runtime.run_spec import NodeAddress, RunSpec
 from testbed.runtime.tally import Tally
 from testbed.runtime.user_modules import make_importable_anew
@@ -55,6 +56,7 @@ class EdgeActor:
         self._edge = Edge(self._name, self._compute, self._board)
         self._tallies = {device: Tally(self._name, device) for device in self._devices.values()}
         await self._switch_on()
+        settle()
 
     async def start(self, start_s: float) -> None:
         """Let the run begin at an instant of the monotonic clock; returns at once."""

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from testbed.documents.resolved import RuntimeName
 from testbed.jobs.decision import Kind, OperatingPoint, Option
@@ -42,6 +41,7 @@ _SCHEMA = pa.schema(
     ]
 )
 
+_KEYS = ("image", "kind", "encoding", "split", "kept_channels", "bits")
 
 _PART = 16
 """Photographs in a part: a file of the store, and the step of its progress."""
@@ -59,28 +59,29 @@ class Stored(msgspec.Struct, frozen=True):
     predicted: int  # class
 
 
-class PayloadStore:
-    """The prepared payloads of some photographs, in memory."""
+class PayloadStore(Mapping[tuple[int, Option], Stored]):
+    """The prepared payloads of some photographs, as they lie on disk: a machine's processes share the memory."""
 
-    def __init__(self, entries: dict[tuple[int, Option], Stored]) -> None:
-        self._entries = entries
+    def __init__(self, folder: Path, images: Collection[int]) -> None:
+        """What the folder holds of these photographs."""
+        self._rows: dict[tuple[int, Option], tuple[pa.RecordBatch, int]] = {}
+        options: dict[tuple[Any, ...], Option] = {}
+        for part in _batches(folder):
+            keys = [part.column(name).to_pylist() for name in _KEYS]
+            for number, (image, *key) in enumerate(zip(*keys, strict=True)):
+                if image in images:
+                    option = options.setdefault(tuple(key), _option(*key))
+                    self._rows[image, option] = part, number
 
     def __getitem__(self, key: tuple[int, Option]) -> Stored:
-        return self._entries[key]
+        part, number = self._rows[key]
+        return Stored(part.column("payload")[number].as_py(), part.column("predicted")[number].as_py())
 
-    def __contains__(self, key: object) -> bool:
-        return key in self._entries
+    def __iter__(self) -> Iterator[tuple[int, Option]]:
+        return iter(self._rows)
 
-    @classmethod
-    def read(cls, folder: Path, images: Collection[int]) -> PayloadStore:
-        """Read what the folder holds of these photographs."""
-        wanted = pa.array(sorted(images), pa.int32())
-        entries = {}
-        for part in _parts(folder):
-            table = pq.read_table(part, filters=pa.compute.field("image").isin(wanted))
-            for row in table.to_pylist():
-                entries[row["image"], _option(row)] = Stored(row["payload"], row["predicted"])
-        return cls(entries)
+    def __len__(self) -> int:
+        return len(self._rows)
 
 
 def folder_for(fingerprint: str, images: str) -> Path:
@@ -91,9 +92,7 @@ def folder_for(fingerprint: str, images: str) -> Path:
 
 def missing(folder: Path, images: Collection[int]) -> list[int]:
     """The photographs that the folder does not hold yet."""
-    held: set[int] = set()
-    for part in _parts(folder):
-        held.update(pq.read_table(part, columns=["image"])["image"].to_pylist())
+    held = {image for part in _batches(folder) for image in part.column("image").to_pylist()}
     return sorted(set(images) - held)
 
 
@@ -180,8 +179,9 @@ def _prepare_part(folder: Path, indices: list[int]) -> None:
     ]
     digest = hashlib.sha256(repr(indices).encode()).hexdigest()[:16]
     unfinished = folder / f".{digest}.{os.getpid()}"
-    pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), unfinished, compression="zstd")
-    unfinished.rename(folder / f"{digest}.parquet")
+    with pa.ipc.new_file(unfinished, _SCHEMA) as file:
+        file.write_batch(pa.RecordBatch.from_pylist(rows, _SCHEMA))
+    unfinished.rename(folder / f"{digest}.arrow")
 
 
 def _stores() -> Path:
@@ -189,12 +189,18 @@ def _stores() -> Path:
 
 
 def _parts(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.parquet"))
+    return sorted(folder.glob("*.arrow"))
 
 
-def _option(row: dict[str, Any]) -> Option:
-    point = OperatingPoint(row["split"], row["kept_channels"], row["bits"]) if row["split"] else None
-    return Option(Kind(row["kind"]), row["encoding"], point)
+def _batches(folder: Path) -> Iterator[pa.RecordBatch]:
+    for part in _parts(folder):
+        with pa.memory_map(str(part)) as source, pa.ipc.open_file(source) as file:
+            for number in range(file.num_record_batches):
+                yield file.get_batch(number)
+
+
+def _option(kind: str, encoding: str, split: str | None, kept_channels: int, bits: int) -> Option:
+    return Option(Kind(kind), encoding, OperatingPoint(split, kept_channels, bits) if split else None)
 
 
 def _identity(images: str) -> str:

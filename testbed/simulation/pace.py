@@ -35,7 +35,7 @@ class Parts(NamedTuple):
 
 def read_photographs(store: Path, indices: frozenset[int], profile: Profile) -> Photographs:
     """What the prepared payloads of a run's photographs amount to."""
-    stored = PayloadStore.read(store, indices)
+    stored = PayloadStore(store, indices)
     keys = ((image, row.option) for image in indices for row in profile.rows)
     return {key: Sized(len(stored[key].payload), stored[key].predicted) for key in keys if key in stored}
 

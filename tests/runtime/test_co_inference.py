@@ -34,7 +34,7 @@ from testbed.runtime.connection import EdgeConnection
 from testbed.runtime.device import Device, EdgeLink
 from testbed.runtime.edge import Edge
 from testbed.runtime.paths import path
-from testbed.runtime.payload_store import PayloadStore, Stored
+from testbed.runtime.payload_store import Stored
 from testbed.runtime.run_spec import NodeAddress
 from testbed.runtime.tally import Tally
 
@@ -60,8 +60,8 @@ PROFILE = Profile("0" * 64, "sample", 2, 128, 1e9, (row(LOCAL, 0.02, 0, 0, 0), r
 PAYLOAD = bytes(range(256))
 
 
-def store(payload: bytes) -> PayloadStore:
-    return PayloadStore({(0, SPLIT): Stored(payload, 7), (0, LOCAL): Stored(b"", 8)})
+def store(payload: bytes) -> dict[tuple[int, Option], Stored]:
+    return {(0, SPLIT): Stored(payload, 7), (0, LOCAL): Stored(b"", 8)}
 
 
 class Always:

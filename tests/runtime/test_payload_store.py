@@ -35,7 +35,7 @@ def test_what_is_prepared_is_what_the_stages_give(tmp_path: Path, runtime: Runti
     payload_store.prepare(tmp_path, "default", runtime, "sample", [3, 5], told.append)
     assert told[-1] == 1
     assert payload_store.missing(tmp_path, [3, 4, 5]) == [4]
-    store = PayloadStore.read(tmp_path, [5])
+    store = PayloadStore(tmp_path, [5])
     model, photographs = load_model("default", runtime), open_photographs("sample")
     pixels = photographs.pixels(5)
     for option in model.options:
@@ -80,7 +80,7 @@ def _is_worker(pid: int) -> bool:
 def test_parts_go_to_another_machine_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = tmp_path / "here"
     here.mkdir()
-    for name, content in (("a.parquet", b"first"), ("b.parquet", b"second"), (".unfinished", b"half")):
+    for name, content in (("a.arrow", b"first"), ("b.arrow", b"second"), (".unfinished", b"half")):
         (here / name).write_bytes(content)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "there"))
     folder, held = payload_store.keep("key", {})
@@ -88,8 +88,8 @@ def test_parts_go_to_another_machine_once(tmp_path: Path, monkeypatch: pytest.Mo
     for part in payload_store.parts_lacking(here, held):
         payload_store.keep("key", part)
     folder, held = payload_store.keep("key", {})
-    assert held == ["a.parquet", "b.parquet"] and list(payload_store.parts_lacking(here, held)) == []
+    assert held == ["a.arrow", "b.arrow"] and list(payload_store.parts_lacking(here, held)) == []
     assert {path.name: path.read_bytes() for path in Path(folder).iterdir()} == {
-        "a.parquet": b"first",
-        "b.parquet": b"second",
+        "a.arrow": b"first",
+        "b.arrow": b"second",
     }

@@ -85,7 +85,7 @@ def evaluate(checkpoint: str, progress: Callable[[float], None], images: str = "
     every = range(len(photographs))
     with tempfile.TemporaryDirectory(prefix="testbed-") as folder:
         prepare(Path(folder), checkpoint, "onnx", images, every, progress)
-        store = PayloadStore.read(Path(folder), every)
+        store = PayloadStore(Path(folder), every)
     return Evaluated(
         model.sha256,
         tuple(photographs.name(index) for index in every),
