@@ -177,11 +177,15 @@ def _prepare_part(folder: Path, indices: list[int]) -> None:
         }
         for prepared in _model.prepare(_photographs, indices, lambda _: None)
     ]
-    digest = hashlib.sha256(repr(indices).encode()).hexdigest()[:16]
-    unfinished = folder / f".{digest}.{os.getpid()}"
+    write_part(folder, hashlib.sha256(repr(indices).encode()).hexdigest()[:16], rows)
+
+
+def write_part(folder: Path, name: str, rows: list[dict[str, Any]]) -> None:
+    """Add a part to the folder, whole or not at all: its rows, with a value for each column."""
+    unfinished = folder / f".{name}.{os.getpid()}"
     with pa.ipc.new_file(unfinished, _SCHEMA) as file:
         file.write_batch(pa.RecordBatch.from_pylist(rows, _SCHEMA))
-    unfinished.rename(folder / f"{digest}.arrow")
+    unfinished.rename(folder / f"{name}.arrow")
 
 
 def _stores() -> Path:

@@ -11,8 +11,6 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from testbed.documents.resolved import ResolvedTopology
@@ -24,6 +22,7 @@ from testbed.network.build import EmulatedNetwork
 from testbed.network.counters import Carried, Direction, carried_at_rest
 from testbed.network.ownership import RUN_FOLDER, Ownership
 from testbed.network.shape import Shaping
+from testbed.runtime import payload_store
 from testbed.runtime.board import Board
 from testbed.runtime.device_actor import DeviceActor
 from testbed.runtime.edge_actor import EdgeActor
@@ -84,7 +83,7 @@ class Stage:
             for option, payload in ((LOCAL, b""), (RAW, PAYLOAD))
         ]
         (folder / "store").mkdir()
-        pq.write_table(pa.Table.from_pylist(rows), folder / "store" / "part.parquet")
+        payload_store.write_part(folder / "store", "part", rows)
 
     def play(
         self,
