@@ -41,9 +41,9 @@ def _leave(cgroup: Path) -> None:
 def members(cgroup: Path) -> set[Process]:
     """The living processes in the cgroup and in those below it."""
     found: set[Process] = set()
-    for folder in (cgroup, *(path for path in cgroup.rglob("*") if path.is_dir())):
+    for folder, _, _ in os.walk(cgroup):  # which passes over what goes meanwhile
         with contextlib.suppress(OSError):
-            pids = (folder / "cgroup.procs").read_text().split()
+            pids = Path(folder, "cgroup.procs").read_text().split()
             found |= {one for pid in pids if (one := process(int(pid)))}
     return found
 
