@@ -8,6 +8,7 @@ spends no time of its own on them.
 from __future__ import annotations
 
 import ctypes
+import functools
 import hashlib
 import multiprocessing
 import os
@@ -65,13 +66,11 @@ class PayloadStore(Mapping[tuple[int, Option], Stored]):
     def __init__(self, folder: Path, images: Collection[int]) -> None:
         """What the folder holds of these photographs."""
         self._rows: dict[tuple[int, Option], tuple[pa.RecordBatch, int]] = {}
-        options: dict[tuple[Any, ...], Option] = {}
         for part in _batches(folder):
             keys = [part.column(name).to_pylist() for name in _KEYS]
             for number, (image, *key) in enumerate(zip(*keys, strict=True)):
                 if image in images:
-                    option = options.setdefault(tuple(key), _option(*key))
-                    self._rows[image, option] = part, number
+                    self._rows[image, _option(*key)] = part, number
 
     def __getitem__(self, key: tuple[int, Option]) -> Stored:
         part, number = self._rows[key]
@@ -203,6 +202,7 @@ def _batches(folder: Path) -> Iterator[pa.RecordBatch]:
                 yield file.get_batch(number)
 
 
+@functools.cache
 def _option(kind: str, encoding: str, split: str | None, kept_channels: int, bits: int) -> Option:
     return Option(Kind(kind), encoding, OperatingPoint(split, kept_channels, bits) if split else None)
 

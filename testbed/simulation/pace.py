@@ -37,7 +37,7 @@ def read_photographs(store: Path, indices: frozenset[int], profile: Profile) -> 
     """What the prepared payloads of a run's photographs amount to."""
     stored = PayloadStore(store, indices)
     keys = ((image, row.option) for image in indices for row in profile.rows)
-    return {key: Sized(len(stored[key].payload), stored[key].predicted) for key in keys if key in stored}
+    return {key: Sized(len(one.payload), one.predicted) for key in keys if (one := stored.get(key))}
 
 
 class Pace:
