@@ -25,6 +25,7 @@ from testbed.experiments.poor_channel.outcomes import Outcomes, read
 from testbed.experiments.poor_channel.results import best_within, in_rates
 from testbed.experiments.poor_channel.settings import PARTS, RATE, SETTLE_S, Part, Phase, Settings
 from testbed.jobs.decision import JPEG, LOCAL, RAW, Kind, OperatingPoint, Option
+from testbed.jobs.ledger import STAGES
 from testbed.jobs.profile import Profile
 from testbed.workload.inputs import check_policies
 
@@ -52,7 +53,7 @@ def ledger(completion_ms: Callable[[str, float], float], right: dict[str, float]
             now_s += takes_ms / 1e3
     rows.append(("dev1", 0.3, None, "failed", None, 0))
     columns = ["device", "arrival_s", "completion_ms", "outcome", "correct", "payload_bytes"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=columns).assign(**{f"{stage}_ms": 0.0 for stage in STAGES})
 
 
 def by_bytes(name: str, rate_mbps: float) -> float:
@@ -105,6 +106,28 @@ def test_it_is_run_once_and_reported(profile: Profile, tmp_path: Path) -> None:
     (raw,) = [row for row in rows if (row["sweep"], row["value"], row["method"]) == (RATE, "10", "full, raw")]
     sent_ms = profile.by_option[RAW].payload_mean * 8 / 10e6 * 1e3
     assert sent_ms < float(raw["median_ms"]) < 2 * sent_ms and int(raw["jobs"]) > 5
+
+
+def test_what_was_emulated_is_reported_beside_what_the_model_makes_of_it(profile: Profile, tmp_path: Path) -> None:
+    def simulate(workload: Path, topology: Path, folder: Path) -> None:
+        api.simulate(api.read_topology(topology), api.read_workload(workload), output=folder)
+
+    def slower(workload: Path, topology: Path, folder: Path) -> None:
+        """In place of the emulated network: the model with half of the devices' speed."""
+        text = topology.read_text().replace("gflops: 5.0", "gflops: 2.5")
+        (folder / "slower.yaml").write_text(text)
+        simulate(workload, folder / "slower.yaml", folder)
+
+    made = reproduce(profile, "default", Settings((1,), 1.0), tmp_path, simulate, slower, lambda step: None)
+    tables = {table.title: table for table in made.report.shown}
+    (over_rates,) = [table for title, table in tables.items() if "over the uplink rate: median completion" in title]
+    (local,) = [row for row in over_rates.rows if row[0] == "local"]
+    assert local[1] == "-49.9 / +100.0"  # 280 and 140 ms and what software takes, of which one is within 200 ms
+    for title, table in tables.items():
+        if "stage by stage" in title:
+            (local,) = [row for row in table.rows if row[0] == "local"]
+            by_stage = dict(zip(table.headings[1:], map(float, local[1:]), strict=True))
+            assert by_stage.pop("head") == pytest.approx(-140, abs=0.5) and set(by_stage.values()) == {0}
 
 
 def test_only_jobs_whose_whole_life_fell_into_a_phase_count(outcomes: Outcomes) -> None:

@@ -13,6 +13,7 @@ from testbed.experiments.paired import Interval, over_seeds
 from testbed.experiments.poor_channel.documents import devices
 from testbed.experiments.poor_channel.methods import Method
 from testbed.experiments.poor_channel.settings import SETTLE_S, Part
+from testbed.jobs.ledger import STAGES
 
 Floats = NDArray[np.float64]
 
@@ -31,6 +32,7 @@ class Outcome(msgspec.Struct, frozen=True, eq=False):
     completion_ms: Floats
     correct: NDArray[np.bool_]
     payload_bytes: float  # mean
+    stages_ms: dict[str, float]  # the median of each
 
     @property
     def jobs(self) -> int:
@@ -82,5 +84,7 @@ def read(jobs: pd.DataFrame, methods: Sequence[Method], part: Part, phase_s: flo
             own = answered[within & (answered["device"] == device)]
             completion_ms, correct = own["completion_ms"].to_numpy(float), own["correct"].to_numpy(bool)
             payload_bytes = float(own["payload_bytes"].mean()) if len(own) else np.nan
-            found.append(Outcome(phase.sweep, phase.value, method.name, seed, completion_ms, correct, payload_bytes))
+            stages_ms = {stage: float(own[f"{stage}_ms"].median()) for stage in STAGES}
+            figures = completion_ms, correct, payload_bytes, stages_ms
+            found.append(Outcome(phase.sweep, phase.value, method.name, seed, *figures))
     return found

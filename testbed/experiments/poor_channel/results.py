@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 
 from testbed.experiments.findings import in_figures
 from testbed.experiments.paired import Interval
@@ -12,6 +13,7 @@ from testbed.experiments.poor_channel.outcomes import Outcome, Outcomes
 from testbed.experiments.poor_channel.settings import BURSTS, EMULATED, LIMITS_MS, LOSS, LOSSY_MBPS, RATE, SIMULATED
 from testbed.experiments.tables import Table
 from testbed.jobs.decision import Kind
+from testbed.jobs.ledger import STAGES
 from testbed.jobs.profile import Profile
 
 NONE = "-"
@@ -129,23 +131,59 @@ def crossovers(found: Sequence[Crossover]) -> Table:
 
 
 def gaps(outcomes: Mapping[str, Outcomes], methods: Sequence[Method]) -> list[Table]:
-    """How far the model's medians are from those of the emulated network, phase by phase."""
+    """How far the model is from the emulated network, phase by phase: median completion and success."""
     if not {EMULATED, SIMULATED} <= outcomes.keys():
         return []
     tables = []
     for sweep, form in ((RATE, "{:g} Mbit/s"), (LOSS, "{:.0%}"), (BURSTS, "{:.0%}")):
         values = outcomes[EMULATED].values(sweep)
         rows = [(method.name, *(_gap(outcomes, sweep, value, method) for value in values)) for method in methods]
-        title = f"Simulated against emulated over the {sweep}: median completion, %"
-        tables.append(Table(title, ("method", *(form.format(value) for value in values)), tuple(rows)))
+        title = f"Simulated against emulated over the {sweep}: median completion, % / success, points"
+        note = f"Success is an answer within {SUCCESS_LIMIT_MS:g} ms."
+        tables.append(Table(title, ("method", *(form.format(value) for value in values)), tuple(rows), note=note))
     return tables
 
 
 def _gap(outcomes: Mapping[str, Outcomes], sweep: str, value: float, method: Method) -> str:
+    def both(figure: Callable[[Outcome], float]) -> list[float]:
+        found = (outcomes[how].interval(sweep, value, method.name, figure) for how in (EMULATED, SIMULATED))
+        return [interval.value for interval in found if interval]
+
+    medians, successes = both(lambda row: row.median_ms), both(lambda row: row.success(SUCCESS_LIMIT_MS))
+    if len(medians) < 2:
+        return NONE
+    return f"{100 * (medians[1] / medians[0] - 1):+.1f} / {100 * (successes[1] - successes[0]):+.1f}"
+
+
+def stage_gaps(outcomes: Mapping[str, Outcomes], methods: Sequence[Method]) -> list[Table]:
+    """Where that gap arises: stage by stage, method by method."""
+    if not {EMULATED, SIMULATED} <= outcomes.keys():
+        return []
+    return [
+        Table(
+            f"Simulated less emulated, stage by stage over the {sweep}: ms",
+            ("method", *STAGES),
+            tuple((method.name, *_stage_gap(outcomes, sweep, method)) for method in methods),
+            note="Medians of each phase's jobs, and of their differences the mean over phases and repetitions.",
+        )
+        for sweep in (RATE, LOSS, BURSTS)
+    ]
+
+
+def _stage_gap(outcomes: Mapping[str, Outcomes], sweep: str, method: Method) -> list[str]:
     emulated, simulated = (
-        outcomes[how].interval(sweep, value, method.name, lambda row: row.median_ms) for how in (EMULATED, SIMULATED)
+        {(row.value, row.seed): row.stages_ms for row in outcomes[how].rows if _is(row, sweep, method)}
+        for how in (EMULATED, SIMULATED)
     )
-    return f"{100 * (simulated.value / emulated.value - 1):+.1f}" if emulated and simulated else NONE
+    both = emulated.keys() & simulated.keys()
+    return [
+        f"{fmean(simulated[one][stage] - emulated[one][stage] for one in both):+.2f}" if both else NONE
+        for stage in STAGES
+    ]
+
+
+def _is(row: Outcome, sweep: str, method: Method) -> bool:
+    return row.jobs > 0 and (row.sweep, row.method) == (sweep, method.name)
 
 
 def in_rates(one: Crossover) -> str:
