@@ -33,6 +33,8 @@ class Alarm:
         self._loop.add_reader(self._fd, self._ring)
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._order = itertools.count()
+        self._spec = _Itimerspec()  # an interval of zero: it rings once
+        self._address = ctypes.byref(self._spec)
 
     async def until(self, instant_s: float) -> None:
         """Return at the instant, or at once where it has passed."""
@@ -56,10 +58,10 @@ class Alarm:
         self._sleepers.clear()
 
     def _set(self, instant_s: float) -> None:
-        whole = int(instant_s)
-        value = _Timespec(whole, max(1, int((instant_s - whole) * 1e9)))  # all zero would disarm it
-        spec = _Itimerspec(_Timespec(0, 0), value)
-        if _libc.timerfd_settime(self._fd, _TFD_TIMER_ABSTIME, ctypes.byref(spec), None) != 0:
+        value = self._spec.value
+        value.seconds = whole = int(instant_s)
+        value.nanoseconds = max(1, int((instant_s - whole) * 1e9))  # all zero would disarm it
+        if _libc.timerfd_settime(self._fd, _TFD_TIMER_ABSTIME, self._address, None) != 0:
             raise OSError(ctypes.get_errno(), "timerfd_settime")
 
     def _ring(self) -> None:

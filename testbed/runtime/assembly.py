@@ -30,7 +30,9 @@ from testbed.runtime.run_spec import NodeAddress, RunSpec
 from testbed.runtime.tally import Tally
 from testbed.runtime.times import ClockTold
 
-DEVICES_PER_ACTOR = 50
+DEVICES_PER_ACTOR = 150
+"""Each process that wakes costs far more than what it does then: with 300 devices and a thousand jobs a second, a job
+took 0.63 ms of CPU time in processes of 50, and 0.43 in processes of 150."""
 
 
 class Ending(msgspec.Struct):
@@ -81,7 +83,7 @@ class Assembly:
         tell: Callable[[str], None] = lambda step: None,
     ) -> Assembly:
         """Start the network's actor on each machine, which builds what lies there, then one actor per edge and per
-        fifty devices, each on its machine.
+        `DEVICES_PER_ACTOR` devices, each on its machine.
 
         All are detached: they outlive the command.
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from testbed.aecnn.model import CoInferenceModel
 
 _T = TypeVar("_T")
-Part = Literal["head", "encode", "decode", "tail"]
+Stage = Literal["head", "encode", "decode", "tail"]
 
 _OVERRUN_S = 0.002
 """A paced part that ends so much later than its pace is an overrun: the machine could not keep up."""
@@ -37,36 +37,44 @@ class RunPhotograph(NamedTuple):
     pixels: Any  # uint8 [height, width, 3]
 
 
+class DevicePart(NamedTuple):
+    """What the device's part of an inference came to, and the instants (monotonic clock) at which its halves ended."""
+
+    result: bytes | int  # the payload; for local, the class
+    headed_s: float
+    encoded_s: float
+
+
+class EdgePart(NamedTuple):
+    """What the edge's part of an inference came to, and the instants (monotonic clock) at which its halves ended."""
+
+    predicted: int
+    decoded_s: float
+    done_s: float
+
+
 class NodeCompute(Protocol):
-    """The parts of an inference on one node, which calls them one at a time."""
+    """One node's part of an inference, of which the node asks for one at a time."""
 
     @property
     def overruns(self) -> int:
         """How often a paced part took longer than its pace."""
         ...
 
-    def expected_s(self, option: Option, *parts: Part) -> float:
-        """Seconds that these parts should take here."""
+    def expected_s(self, option: Option, *stages: Stage) -> float:
+        """Seconds that these stages should take here."""
         ...
 
-    async def head(self, image: int, option: Option) -> Any:
-        """The device's part of the network; for local, the whole: its class."""
+    async def on_device(self, image: int, option: Option) -> DevicePart:
+        """Head and encoder; for local, the whole network."""
         ...
 
-    async def encode(self, image: int, option: Option, features: Any) -> bytes:
-        """The payload."""
-        ...
-
-    async def decode(self, image: int, option: Option, payload: bytes) -> Any:
-        """The features or pixels that the payload stands for.
+    async def on_edge(self, image: int, option: Option, payload: bytes) -> EdgePart:
+        """Decoder and tail.
 
         Raises:
-            Exception: it cannot be decoded, or is not this photograph's.
+            Exception: the payload cannot be decoded, or is not this photograph's.
         """
-        ...
-
-    async def tail(self, image: int, option: Option, features: Any) -> int:
-        """The edge's part of the network: the class."""
         ...
 
 
@@ -130,38 +138,40 @@ class PacedCompute:
         self._profile, self._store, self._alarm, self._flops_per_s = profile, store, alarm, flops_per_s
         self.overruns = 0
 
-    def expected_s(self, option: Option, *parts: Part) -> float:
-        """FLOPs of the parts over the node's pace."""
+    def expected_s(self, option: Option, *stages: Stage) -> float:
+        """FLOPs of the stages over the node's pace."""
         row = self._profile.by_option[option]
-        flops: float = sum(getattr(row, f"{part}_flops") for part in parts)
+        flops: float = sum(getattr(row, f"{stage}_flops") for stage in stages)
         return flops / self._flops_per_s
 
-    async def head(self, image: int, option: Option) -> int | None:
-        """Pass the head's time; for local, return the class."""
-        await self._pace(option, "head")
-        return self._store[image, option].predicted if option.kind is Kind.LOCAL else None
+    async def on_device(self, image: int, option: Option) -> DevicePart:
+        """Pass the time of head and encoder; return the prepared payload, for local the prepared class."""
+        headed_s = time.monotonic() + self.expected_s(option, "head")
+        encoded_s = await self._pass(headed_s + self.expected_s(option, "encode"))
+        stored = self._store[image, option]
+        if option.kind is Kind.LOCAL:
+            return DevicePart(stored.predicted, encoded_s, encoded_s)
+        return DevicePart(stored.payload, headed_s, encoded_s)
 
-    async def encode(self, image: int, option: Option, features: object) -> bytes:
-        """Pass the encoder's time; return the prepared payload."""
-        await self._pace(option, "encode")
-        return self._store[image, option].payload
+    async def on_edge(self, image: int, option: Option, payload: bytes) -> EdgePart:
+        """Pass the time of decoder and tail; return the prepared class.
 
-    async def decode(self, image: int, option: Option, payload: bytes) -> None:
-        """Pass the decoder's time, having checked that the payload is the very one that was prepared."""
-        if payload != self._store[image, option].payload:
+        Raises:
+            MismatchError: the payload is not the very one that was prepared.
+        """
+        stored = self._store[image, option]
+        if payload != stored.payload:
             raise MismatchError(f"{len(payload)} bytes arrived that are not photograph {image} as {option}")
-        await self._pace(option, "decode")
+        decoded_s = time.monotonic() + self.expected_s(option, "decode")
+        return EdgePart(stored.predicted, decoded_s, await self._pass(decoded_s + self.expected_s(option, "tail")))
 
-    async def tail(self, image: int, option: Option, features: object) -> int:
-        """Pass the tail's time; return the prepared class."""
-        await self._pace(option, "tail")
-        return self._store[image, option].predicted
-
-    async def _pace(self, option: Option, part: Part) -> None:
-        end_s = time.monotonic() + self.expected_s(option, part)
+    async def _pass(self, end_s: float) -> float:
+        """Let time pass until the pace's end; returns when it really was."""
         await self._alarm.until(end_s)
-        if time.monotonic() - end_s > _OVERRUN_S:
+        ended_s = time.monotonic()
+        if ended_s - end_s > _OVERRUN_S:
             self.overruns += 1
+        return ended_s
 
 
 class LiveCompute:
@@ -172,29 +182,31 @@ class LiveCompute:
         self._thread = ThreadPoolExecutor(1)
         self.overruns = 0
 
-    def expected_s(self, option: Option, *parts: Part) -> float:
+    def expected_s(self, option: Option, *stages: Stage) -> float:
         """What the profile measured."""
         row = self._profile.by_option[option]
-        return float(sum(getattr(row, f"{part}_s") for part in parts))
+        return float(sum(getattr(row, f"{stage}_s") for stage in stages))
 
-    async def head(self, image: int, option: Option) -> Any:
-        """Run the head; for local, the whole network: its class."""
+    async def on_device(self, image: int, option: Option) -> DevicePart:
+        """Run head and encoder; for local, the whole network."""
+        return await self._run(self._device_part, image, option)
+
+    async def on_edge(self, image: int, option: Option, payload: bytes) -> EdgePart:
+        """Run decoder and tail."""
+        return await self._run(self._edge_part, image, option, payload)
+
+    def _device_part(self, image: int, option: Option) -> DevicePart:
         photograph = self._photographs[image]
-        return await self._run(
-            self._model.head, photograph.jpeg if option.encoding == "jpeg" else photograph.pixels, option
-        )
+        features = self._model.head(photograph.jpeg if option.encoding == "jpeg" else photograph.pixels, option)
+        headed_s = time.monotonic()
+        if option.kind is Kind.LOCAL:
+            return DevicePart(int(features), headed_s, headed_s)
+        return DevicePart(self._model.encode(features, option, image), headed_s, time.monotonic())
 
-    async def encode(self, image: int, option: Option, features: Any) -> bytes:
-        """Run the encoder."""
-        return await self._run(self._model.encode, features, option, image)
+    def _edge_part(self, image: int, option: Option, payload: bytes) -> EdgePart:
+        features = self._model.decode(payload, option, image)
+        decoded_s = time.monotonic()
+        return EdgePart(self._model.tail(features, option), decoded_s, time.monotonic())
 
-    async def decode(self, image: int, option: Option, payload: bytes) -> Any:
-        """Run the decoder."""
-        return await self._run(self._model.decode, payload, option, image)
-
-    async def tail(self, image: int, option: Option, features: Any) -> int:
-        """Run the tail."""
-        return await self._run(self._model.tail, features, option)
-
-    async def _run(self, part: Callable[..., _T], *arguments: Any) -> _T:
+    async def _run(self, part: Callable[..., _T], *arguments: object) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, part, *arguments)

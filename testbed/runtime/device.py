@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 
 from testbed.cluster.clocks import Offset
-from testbed.jobs.decision import Decision, Kind
+from testbed.jobs.decision import Decision
 from testbed.jobs.job import Job
 from testbed.jobs.ledger import LedgerRow
 from testbed.jobs.observation import EdgeView, Observation
@@ -91,7 +93,7 @@ class Device:
         self._assigned = assigned
         self._executor = Executor(lambda instant_s: board.set_busy_until(name, instant_s))
         self._on = True
-        self._open_jobs: dict[asyncio.Task[LedgerRow], Progress] = {}
+        self._lives: dict[asyncio.Task[LedgerRow], Progress] = {}  # jobs that have arrived
         self._given_up: list[str] = []  # why edges were
         self._abandoned: asyncio.Future[str] | None = None  # while it runs: resolved, it ends for that reason
 
@@ -122,30 +124,32 @@ class Device:
         left are never issued. Meanwhile the device is switched off and on by its events: what is open then ends, and
         what arrives is dropped.
         """
-        ending = asyncio.get_running_loop().create_future()
         self._abandoned = asyncio.get_running_loop().create_future()
-        if chained_s is None:
-            tasks = [asyncio.create_task(self._whole(job, start_s, ending)) for job in jobs]
-        else:
-            tasks = [asyncio.create_task(self._in_turn(jobs, start_s, chained_s, ending))]
-        everything = asyncio.gather(*tasks)
+        waiting = collections.deque(sorted(jobs, key=lambda job: job.arrival_s))
+        issue = self._as_they_arrive(waiting, start_s) if chained_s is None else self._in_turn(jobs, start_s, chained_s)
+        issuing = asyncio.create_task(issue)
         clock = asyncio.create_task(self._alarm.until(end_s))
         switch = asyncio.create_task(
             power.follow(self._alarm, start_s, power_events, self._switch_off, self._switch_on)
         )
         try:
-            await asyncio.wait((everything, clock, self._abandoned), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((issuing, clock, self._abandoned), return_when=asyncio.FIRST_COMPLETED)
             if self._abandoned.done():
                 end_reason = self._abandoned.result()
         except asyncio.CancelledError:
             end_reason = "the run was interrupted"
             raise
         finally:
-            clock.cancel()
-            switch.cancel()
+            for task in (issuing, clock, switch):
+                task.cancel()
             self._abandoned.cancel()
-            ending.set_result(end_reason)
-            await asyncio.gather(*tasks)
+            self._end_all(end_reason)
+            await asyncio.gather(issuing, *self._lives, return_exceptions=True)
+            if chained_s is None:
+                for job in waiting:
+                    self._account(self._accounts.unanswered(job, Progress(), end_reason))
+        if not issuing.cancelled():
+            issuing.result()  # raises what it did
 
     def tell(self) -> None:
         """Publish how the connections stand, for who decides for all devices."""
@@ -165,10 +169,7 @@ class Device:
 
     async def _switch_off(self) -> None:
         self._on = False
-        for life, progress in self._open_jobs.items():
-            if progress.dispatch_ms is not None:  # it has arrived
-                progress.fault = self._off
-                life.cancel()
+        self._end_all(self._off)
         await asyncio.gather(*(edge.connection.close(self._off) for edge in self._edges.values()))
 
     async def _switch_on(self) -> None:
@@ -187,43 +188,54 @@ class Device:
         except ConnectionLostError as error:
             raise ConnectionLostError(f"{name} cannot be reached: {error}") from error
 
-    async def _whole(self, job: Job, start_s: float, ending: asyncio.Future[str]) -> None:
+    async def _as_they_arrive(self, waiting: collections.deque[Job], start_s: float) -> None:
+        """Take each job, in the order of their arrivals, when it arrives; return when all have ended."""
+        while waiting:
+            await self._alarm.until(start_s + waiting[0].arrival_s)
+            self._begin(waiting.popleft(), start_s)
+        while self._lives:
+            await asyncio.wait(self._lives)
+
+    async def _in_turn(self, jobs: list[Job], start_s: float, chained_s: float) -> None:
+        await self._alarm.until(start_s)
+        for job in jobs:
+            while not self._on:
+                await self._alarm.until(time.monotonic() + _OFF_POLL_S)
+            now_s = time.monotonic() - start_s
+            if now_s >= chained_s:
+                break
+            await asyncio.wait((self._begin(msgspec.structs.replace(job, arrival_s=now_s), start_s),))
+
+    def _begin(self, job: Job, start_s: float) -> asyncio.Task[LedgerRow]:
         progress = Progress()
         life = asyncio.create_task(self._job(job, start_s, progress))
-        self._open_jobs[life] = progress
-        await asyncio.wait((life, ending), return_when=asyncio.FIRST_COMPLETED)
-        if not life.done():
+        self._lives[life] = progress
+        life.add_done_callback(partial(self._ended, job))
+        return life
+
+    def _end_all(self, reason: str) -> None:
+        for life, progress in self._lives.items():
+            progress.fault = progress.fault or reason
             life.cancel()
-            await asyncio.wait((life,))
-        del self._open_jobs[life]
+
+    def _ended(self, job: Job, life: asyncio.Task[LedgerRow]) -> None:
+        progress = self._lives.pop(life)
         if life.cancelled():
-            row = self._accounts.unanswered(job, progress, progress.fault or ending.result())
+            row = self._accounts.unanswered(job, progress, progress.fault or "cancelled")
         elif error := life.exception():
             row = self._accounts.unanswered(job, progress, str(error) or type(error).__name__)
         else:
             row = life.result()
         self._account(row)
 
-    async def _in_turn(self, jobs: list[Job], start_s: float, chained_s: float, ending: asyncio.Future[str]) -> None:
-        await self._alarm.until(start_s)
-        for job in jobs:
-            while not self._on and not ending.done():
-                await self._alarm.until(time.monotonic() + _OFF_POLL_S)
-            now_s = time.monotonic() - start_s
-            if ending.done() or now_s >= chained_s:
-                break
-            await self._whole(msgspec.structs.replace(job, arrival_s=now_s), start_s, ending)
-
     async def _job(self, job: Job, start_s: float, progress: Progress) -> LedgerRow:
         arrival_s = start_s + job.arrival_s
-        await self._alarm.until(arrival_s)
         if not self._on:
             raise StoppedError(self._off)
         dispatched_s = time.monotonic()
         progress.dispatch_ms = (dispatched_s - arrival_s) * 1e3
         decision = progress.decision = await self._decide(job, start_s, progress)
         option, decided_s = decision.option, time.monotonic()
-        offloaded = option.kind is not Kind.LOCAL
 
         expected_s = self._compute.expected_s(option, "head", "encode")
         turn = (
@@ -231,20 +243,17 @@ class Device:
         )  # raw: nothing to compute
         async with turn:
             started_s = time.monotonic()
-            features = await self._compute.head(job.image, option)
-            headed_s = time.monotonic()
-            payload = await self._compute.encode(job.image, option, features) if offloaded else b""
-            encoded_s = time.monotonic() if offloaded else headed_s
+            result, headed_s, encoded_s = await self._compute.on_device(job.image, option)
         stages_s = {
             "wait": dispatched_s - arrival_s + started_s - decided_s,
             "decide": decided_s - dispatched_s,
             "head": headed_s - started_s,
             "encode": encoded_s - headed_s,
         }
-        if not offloaded:
-            return self._accounts.answered(job, progress, decision, stages_s, int(features))
+        if isinstance(result, int):
+            return self._accounts.answered(job, progress, decision, stages_s, result)
 
-        answer = await self._offload(job, decision, payload, progress, arrival_s)
+        answer = await self._offload(job, decision, result, progress, arrival_s)
         reply = answer.reply
         if reply.error is not None or reply.predicted is None:
             raise EdgeFaultError(f"{decision.edge}: {reply.error}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from functools import partial
 
 from testbed.runtime import sockets
 from testbed.runtime.board import Board
@@ -32,7 +33,6 @@ class Edge:
         What is sent is added to the tally. Cancelled, it ends the connection as if the edge were switched off.
         """
         handle = sockets.Handle(writer.get_extra_info("socket"))
-        answers: set[asyncio.Task[None]] = set()
         silently = False
         try:
             while True:
@@ -42,9 +42,7 @@ class Edge:
                     job = self._jobs.get(message.job_id)
                     if job is None:
                         job = self._jobs[message.job_id] = asyncio.create_task(self._job(message, payload, received_s))
-                    answer = asyncio.create_task(_answer(job, message, received_s, writer, tally))
-                    answers.add(answer)
-                    answer.add_done_callback(answers.discard)
+                    job.add_done_callback(partial(_answer, message, received_s, writer, tally))
                 elif isinstance(message, WarmUp):
                     acknowledgement = frame(WarmUp())
                     writer.write(acknowledgement)
@@ -55,8 +53,6 @@ class Edge:
             silently = True
             raise
         finally:
-            for answer in answers:
-                answer.cancel()
             tally.add(handle.end(silently=silently), accepted=True)
             if silently:
                 writer.transport.abort()
@@ -85,17 +81,17 @@ class Edge:
     async def _execute(self, request: Request, payload: bytes, received_s: float) -> Reply:
         async with self._executor.turn(self._compute.expected_s(request.option, "decode", "tail")):
             started_s = time.monotonic()
-            features = await self._compute.decode(request.image, request.option, payload)
-            decoded_s = time.monotonic()
-            predicted = await self._compute.tail(request.image, request.option, features)
-            done_s = time.monotonic()
-        return Reply(request.job_id, predicted, None, received_s, started_s, decoded_s, done_s)
+            part = await self._compute.on_edge(request.image, request.option, payload)
+        return Reply(request.job_id, part.predicted, None, received_s, started_s, part.decoded_s, part.done_s)
 
 
-async def _answer(
-    job: asyncio.Task[Reply], request: Request, received_s: float, writer: asyncio.StreamWriter, tally: Tally
+def _answer(
+    request: Request, received_s: float, writer: asyncio.StreamWriter, tally: Tally, job: asyncio.Task[Reply]
 ) -> None:
-    reply = await asyncio.shield(job)
+    """Send the answer of a job that has ended, unless it was dropped or the connection has ended."""
+    if job.cancelled() or writer.is_closing():
+        return
+    reply = job.result()
     if request.attempt > 1 and reply.received_s < received_s:
         reply = as_received_at(reply, received_s)
     answer = frame(reply)

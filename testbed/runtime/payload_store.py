@@ -65,16 +65,17 @@ class PayloadStore(Mapping[tuple[int, Option], Stored]):
 
     def __init__(self, folder: Path, images: Collection[int]) -> None:
         """What the folder holds of these photographs."""
-        self._rows: dict[tuple[int, Option], tuple[pa.RecordBatch, int]] = {}
+        self._rows: dict[tuple[int, Option], tuple[pa.Array, pa.Array, int]] = {}
         for part in _batches(folder):
             keys = [part.column(name).to_pylist() for name in _KEYS]
+            payloads, predicted = part.column("payload"), part.column("predicted")
             for number, (image, *key) in enumerate(zip(*keys, strict=True)):
                 if image in images:
-                    self._rows[image, _option(*key)] = part, number
+                    self._rows[image, _option(*key)] = payloads, predicted, number
 
     def __getitem__(self, key: tuple[int, Option]) -> Stored:
-        part, number = self._rows[key]
-        return Stored(part.column("payload")[number].as_py(), part.column("predicted")[number].as_py())
+        payloads, predicted, number = self._rows[key]
+        return Stored(payloads[number].as_py(), predicted[number].as_py())
 
     def __iter__(self) -> Iterator[tuple[int, Option]]:
         return iter(self._rows)

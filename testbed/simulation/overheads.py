@@ -13,7 +13,7 @@ DECIDE_S = 0.16e-3
 TURN_S = 0.14e-3
 """From the decision, or a job's last byte at an edge, to the beginning of its turn at an idle executor."""
 DEVICE_PACED_S, EDGE_PACED_S = 0.2e-3, 0.1e-3
-"""By which a paced part of a computation outlasts its pace, on devices and on edges."""
+"""By which a paced computation outlasts its pace, on devices and on edges."""
 LINK_S = 0.1e-3
 """By which a link delays a packet beyond its delay; every certificate has it, too."""
 REQUEST_S = 0.14e-3

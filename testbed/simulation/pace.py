@@ -41,7 +41,7 @@ def read_photographs(store: Path, indices: frozenset[int], profile: Profile) -> 
 
 
 class Pace:
-    """How long a node computes: FLOPs over its pace, and a little more a part; where live, the profile's seconds."""
+    """How long a node computes: FLOPs over its pace, and a little more in all; where live, the profile's seconds."""
 
     def __init__(self, compute: Compute, profile: Profile, outlasts_s: float) -> None:
         self.flops_per_s = compute.flops_per_s or profile.reference_flops_per_s
@@ -50,10 +50,7 @@ class Pace:
         self._real = (
             self._expected
             if live
-            else {
-                option: Parts(*(part_s + outlasts_s if part_s > 0 else 0.0 for part_s in parts))
-                for option, parts in self._expected.items()
-            }
+            else {option: _outlasting(parts, outlasts_s) for option, parts in self._expected.items()}
         )
 
     def expected(self, option: Option) -> Parts:
@@ -63,6 +60,18 @@ class Pace:
     def real(self, option: Option) -> Parts:
         """What they take."""
         return self._real[option]
+
+
+def _outlasting(parts: Parts, by_s: float) -> Parts:
+    """Head and encoder are passed in one go, as are decoder and tail: what ends late is the last of them."""
+    head_s, encode_s, decode_s, tail_s = parts
+    if encode_s > 0:
+        encode_s += by_s
+    elif head_s > 0:
+        head_s += by_s
+    if tail_s > 0:
+        tail_s += by_s
+    return Parts(head_s, encode_s, decode_s, tail_s)
 
 
 def _seconds(row: ProfileRow) -> Parts:

@@ -29,7 +29,7 @@ from testbed.jobs.profile import Profile, ProfileRow
 from testbed.runtime import sockets
 from testbed.runtime.alarm import Alarm
 from testbed.runtime.board import Board
-from testbed.runtime.compute import PacedCompute
+from testbed.runtime.compute import EdgePart, PacedCompute
 from testbed.runtime.connection import EdgeConnection
 from testbed.runtime.device import Device, EdgeLink
 from testbed.runtime.edge import Edge
@@ -191,16 +191,16 @@ def test_an_edge_that_breaks_off_is_asked_again_and_the_job_counted_once(tmp_pat
 
     async def main() -> list[LedgerRow]:
         bench = Bench(tmp_path, namespace_pid, Always(Decision(SPLIT, "edge1")))
-        tail = bench.edge_compute.tail
+        on_edge = bench.edge_compute.on_edge
 
-        async def slow_tail(image: int, option: Option, features: object) -> int:
+        async def breaking(image: int, option: Option, payload: bytes) -> EdgePart:
             executed.append(image)
             if len(executed) == 1:  # the answer is on its way when the connections break
                 for writer in bench.writers:
                     writer.transport.abort()
-            return await tail(image, option, features)
+            return await on_edge(image, option, payload)
 
-        bench.edge_compute.tail = slow_tail  # type: ignore[method-assign]
+        bench.edge_compute.on_edge = breaking  # type: ignore[method-assign]
         return await run(bench, jobs(0.0))
 
     (one,) = asyncio.run(main())
