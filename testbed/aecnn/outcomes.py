@@ -29,6 +29,7 @@ class Outcome(msgspec.Struct, frozen=True):
     nominal_ratio: float | None = None
     encoder_flops: float | None = None  # on the device, beside the head's
     head_flops: float | None = None
+    validation_accuracy: float | None = None  # by which operating points are chosen; None where nothing was validated
 
     def right(self) -> NDArray[np.bool_]:
         """`[photographs]`: whether the class was right."""

@@ -92,7 +92,7 @@ def _policy_name(text: str) -> str:
 
 def _needs_no_options(name: str) -> str:
     if name == "fixed":
-        raise explained("needs its options, such as {name: fixed, split: layer3, kept_channels: 8, bits: 8}")
+        raise explained("needs its options, such as {name: fixed, split: layer3, kept_channels: 16, bits: 4}")
     return name
 
 

@@ -2,6 +2,7 @@
 
 import zipfile
 from collections import Counter
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -13,16 +14,18 @@ from testbed.aecnn.entropy_coder import EntropyCoder
 from testbed.aecnn.loading import load_model
 from testbed.aecnn.payload import HEADER_BYTES
 from testbed.aecnn.photographs import SAMPLE, open_photographs
-from testbed.jobs.decision import LOCAL
+from testbed.jobs.decision import LOCAL, Kind, OperatingPoint, Option
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 def test_accuracy_payload_and_exactness_over_the_whole_sample() -> None:
     model = load_model()
     sample = open_photographs("sample", model.classes)
-    rows = [row for row in model.profile.rows if row.nominal_ratio == 256]
-    promised = max(rows, key=lambda row: row.accuracy)
-    option, point = promised.option, promised.option.point
-    assert point is not None
+    point = OperatingPoint("layer3", 16, 4)
+    option = Option(Kind.SPLIT, "aecnn", point)
+    promised = model.profile.by_option[option]
+    assert promised.nominal_ratio == 256
     coder = EntropyCoder(load_checkpoint().splits[point.split].codec(point).frequencies.numpy())
     uncompressed, compressed, sizes = [], [], []
     for index in range(len(sample)):
@@ -36,19 +39,19 @@ def test_accuracy_payload_and_exactness_over_the_whole_sample() -> None:
         compressed.append(model.tail(model.decode(payload, option, index), option) == label)
         sizes.append(len(payload))
     assert np.mean(uncompressed) >= 0.90
-    assert np.mean(compressed) >= np.mean(uncompressed) - 0.06
-    assert max(sizes) <= 700
+    assert np.mean(compressed) >= np.mean(uncompressed) - 0.03
+    assert max(sizes) <= 600
     # what other machines' arithmetic changes is a photograph or two
     assert np.mean(uncompressed) == pytest.approx(model.profile.by_option[LOCAL].accuracy, abs=0.01)
     assert np.mean(compressed) == pytest.approx(promised.accuracy, abs=0.01)
     assert np.mean(sizes) == pytest.approx(promised.payload_mean, rel=0.01)
 
 
-def test_the_sample_has_three_to_eight_photographs_of_each_class_and_is_stored() -> None:
+def test_the_sample_has_at_least_three_photographs_of_each_class_and_is_stored() -> None:
     sample = open_photographs("sample")
     count = Counter(sample.label(index) for index in range(len(sample)))
-    assert len(sample) >= 404 and len(sample.classes) == 101 == len(count)
-    assert min(count.values()) >= 3 and max(count.values()) <= 8
+    assert len(sample) == 641 and len(sample.classes) == 101 == len(count)
+    assert min(count.values()) == 3
     with zipfile.ZipFile(SAMPLE) as archive:
         assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_STORED}
     assert np.mean([len(sample.jpeg(index)) for index in range(len(sample))]) == pytest.approx(5000, rel=0.2)
@@ -64,7 +67,8 @@ def test_the_sample_was_never_trained_on() -> None:
 
 
 def test_what_is_shipped_is_as_small_as_promised_and_attributed() -> None:
-    assert checkpoint_path("default").stat().st_size <= 20e6
+    shipped = [*REPOSITORY.glob("testbed/**/*.safetensors"), *REPOSITORY.glob("examples/**/*.safetensors")]
+    assert checkpoint_path("default") in shipped and sum(path.stat().st_size for path in shipped) <= 40e6
     assert SAMPLE.stat().st_size <= 4e6
     assert profile_path(checkpoint_path("default")).exists()
     attribution = (DATA / "ATTRIBUTION.md").read_text()

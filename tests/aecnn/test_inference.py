@@ -27,6 +27,10 @@ def points(model: SplitModel) -> list[Option]:
     return [option for option in model.options if option.kind is Kind.SPLIT]
 
 
+def own_points(model: SplitModel) -> list[Option]:
+    return [option for option in points(model) if option not in model.comparisons]
+
+
 def test_prepared_payloads_and_predictions_are_those_of_the_single_stages(
     model: SplitModel, sample: Photographs
 ) -> None:
@@ -40,7 +44,7 @@ def test_prepared_payloads_and_predictions_are_those_of_the_single_stages(
         features = model.head(photograph, one.option)
         payload = model.encode(features, one.option, one.image)
         assert payload == one.payload
-        answer = features if one.option == LOCAL else model.decode(payload, one.option, one.image)
+        answer = features if one.option.kind is Kind.LOCAL else model.decode(payload, one.option, one.image)
         assert model.tail(answer, one.option) == one.predicted
 
 
@@ -57,6 +61,8 @@ def test_uncompressed_decisions_agree_and_their_payloads_are_the_photographs_byt
 
 def test_every_point_decodes_to_the_symbols_that_were_encoded(model: SplitModel, sample: Photographs) -> None:
     for option in points(model):
+        if option.encoding == "deepjscc":  # what arrives of an analogue signal is noisy
+            continue
         features = model.head(sample.pixels(11), option)
         symbols = model.symbols(features, option)
         assert option.point is not None
@@ -117,16 +123,18 @@ def test_the_network_after_saving_is_the_one_before(model: SplitModel, sample: P
 def test_the_shipped_profile_is_of_the_shipped_checkpoint_and_its_options(model: SplitModel) -> None:
     assert model.profile.checkpoint == model.sha256
     assert tuple(row.option for row in model.profile.rows) == model.options
-    assert model.profile.images == "sample" and model.profile.n >= 404
+    assert model.profile.images == "sample" and model.profile.n == 641
     assert model.profile.runtime.startswith("onnxruntime ")
 
 
 def test_the_shipped_points_are_the_ones_promised(model: SplitModel) -> None:
-    ratios = {str(option.point): model.nominal_ratio(option) for option in points(model)}
-    assert 8 <= len(ratios) <= 12
-    for name in ("layer3/k16/b4", "layer3/k8/b8", "layer2/k8/b4"):
+    ratios = {str(option.point): model.nominal_ratio(option) for option in own_points(model)}
+    assert len(ratios) == 11
+    for name in ("layer3/k16/b4", "layer3/k32/b2", "layer2/k16/b2"):
         assert ratios[name] == 256
-    assert ratios["layer3/k16/b2"] == 512
+    assert ratios["layer3/k16/b2"] == ratios["layer2/k8/b2"] == 512
+    rivals = {option.encoding for option in model.comparisons}
+    assert {"bottlenet++", "deepjscc", "entropic-student", "exit-layer2", "exit-layer3", "webp-10"} <= rivals
 
 
 def test_the_profile_adds_up(model: SplitModel) -> None:
@@ -137,7 +145,7 @@ def test_the_profile_adds_up(model: SplitModel) -> None:
     assert rows[RAW].head_flops == rows[JPEG].head_flops == 0
     assert rows[RAW].payload_mean == 3 * 128 * 128
     assert rows[LOCAL].payload_mean == 0
-    for option in points(model):
+    for option in own_points(model):
         row = rows[option]
         assert row.head_flops + row.tail_flops == pytest.approx(whole)
         assert 0 < row.encode_flops <= 0.1 * row.head_flops and 0 < row.decode_flops < 0.2 * whole

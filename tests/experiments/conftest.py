@@ -60,7 +60,8 @@ def study(
         sizes = np.rint(noise.normal(size, 0.05 * size, PHOTOGRAPHS))
         point = option.point
         ratio = 512 / point.kept_channels * 32 / point.bits if point else None
-        outcomes.append(Outcome(option, variant, packed(right), tuple(int(one) for one in sizes), ratio))
+        sent = tuple(int(one) for one in sizes)
+        outcomes.append(Outcome(option, variant, packed(right), sent, ratio, validation_accuracy=accuracy))
     return Study(
         seed,
         "",

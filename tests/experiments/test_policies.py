@@ -22,7 +22,7 @@ from testbed.experiments.policies.methods import METHODS, OURS, encodings_of, re
 from testbed.experiments.policies.outcomes import AT_DEFAULTS, AT_OPTIMUM, EXHAUSTIVE, Outcome, Outcomes
 from testbed.experiments.policies.settings import DEFAULTS, DEVICES, Settings, whole
 from testbed.experiments.policies.work import Judging, Training
-from testbed.jobs.decision import Kind, OperatingPoint, Option
+from testbed.jobs.decision import Kind
 from testbed.jobs.profile import Profile
 from testbed.offloading.actors import load_actor
 from testbed.offloading.scenario import Scenario
@@ -148,16 +148,12 @@ def test_claims_hold_by_differences_and_goals_by_intervals_apart() -> None:
     assert reached["Trained at 10 devices, run at 5: at most 3% below trained there, in reward"] == "missed"
 
 
-def test_rivals_are_judged_as_soon_as_the_profile_has_them(profile: Profile) -> None:
-    split = next(row for row in profile.rows if row.option.kind is Kind.SPLIT)
-    rival = Option(Kind.SPLIT, "bottlenet++", OperatingPoint("layer3", 8, 8))
-    early = Option(Kind.LOCAL, "exit-layer2")
-    more = [msgspec.structs.replace(split, option=option, comparison=True) for option in (rival, early)]
-    wider = msgspec.structs.replace(profile, rows=(*profile.rows, *more))
+def test_methods_choose_among_their_own_options(profile: Profile) -> None:
     methods = {method.name: method for method in METHODS}
-    assert encodings_of(methods["GRL-BottleNet++"], wider) == ("raw", "jpeg", "bottlenet++")
-    assert encodings_of(methods["GRL, early exits"], wider) == ("raw", "jpeg", "exit-layer2")
-    assert encodings_of(methods[OURS], wider) == ("raw", "jpeg", "aecnn")
+    assert encodings_of(methods["GRL-BottleNet++"], profile) == ("raw", "jpeg", "bottlenet++")
+    assert encodings_of(methods["GRL-DeepJSCC"], profile) == ("raw", "jpeg", "deepjscc")
+    assert encodings_of(methods["GRL, early exits"], profile) == ("raw", "jpeg", "exit-layer2", "exit-layer3")
+    assert encodings_of(methods[OURS], profile) == ("raw", "jpeg", "aecnn")
     none = msgspec.structs.replace(profile, rows=tuple(row for row in profile.rows if row.option.kind is Kind.LOCAL))
     assert encodings_of(methods["GRL-BottleNet++"], none) is None
 

@@ -18,7 +18,7 @@ from testbed.aecnn.division import Division, Role, divide
 from testbed.aecnn.evaluation import outcomes_of
 from testbed.aecnn.exits import EarlyExit
 from testbed.aecnn.inference import SplitModel
-from testbed.aecnn.outcomes import Outcome, Ranking, Study
+from testbed.aecnn.outcomes import Outcome, Ranking, Study, packed
 from testbed.aecnn.photographs import CaltechPhotographs
 from testbed.aecnn.profile import device_flops
 from testbed.aecnn.resnet import ResNet50, block_names
@@ -160,8 +160,8 @@ class TrainingRun:
         variant: str = "",
         network: ResNet50 | None = None,
     ) -> list[Outcome]:
-        """What becomes of the test photographs, by the very payloads that would travel; kept. What every checkpoint
-        has is in the outcomes of none that has splits.
+        """What becomes of the test photographs, and of how many of validation, by the very payloads that would travel;
+        kept. What every checkpoint has is in the outcomes of none that has splits.
         """
         kept = self.output / f"{name}-outcomes.json"
         if not kept.exists():
@@ -169,15 +169,16 @@ class TrainingRun:
             self._save(checkpoint, splits, exits, network or self.network)
             model = SplitModel(load_checkpoint(checkpoint), "torch")
             checkpoint.unlink()
-            test = self.division.indices(self.photographs, "test")
+            test, validation = (self.division.indices(self.photographs, role) for role in ("test", "validation"))
+            indices = [*test, *validation]
 
             def told(done: float) -> None:
-                self.progress(f"{name}, test", done, f"{done:.0%} of {len(test)} photographs")
+                self.progress(f"{name}, test", done, f"{done:.0%} of {len(indices)} photographs")
 
             options = [option for option in model.options if not splits or option.kind is Kind.SPLIT]
             with one_thread():
-                found = outcomes_of(model, self.photographs, test, told, options=options, variant=variant)
-                found = [self._with_flops(one, model) for one in found]
+                both = outcomes_of(model, self.photographs, indices, told, options=options, variant=variant)
+                found = [self._with_flops(_validated(one, len(test)), model) for one in both]
             kept.write_bytes(msgspec.json.encode(found))
         return msgspec.json.decode(kept.read_bytes(), type=list[Outcome])
 
@@ -200,6 +201,17 @@ class TrainingRun:
         if path.exists() and path.read_bytes() != encoded:
             raise ConfigError(f"{path.parent}: holds a run with another configuration; give another folder")
         path.write_bytes(encoded)
+
+
+def _validated(outcome: Outcome, test: int) -> Outcome:
+    """The outcome over the first photographs, those of role `test`; the others are of role `validation`."""
+    right = outcome.right()
+    return msgspec.structs.replace(
+        outcome,
+        answers=packed(right[:test]),
+        payload_bytes=outcome.payload_bytes[:test],
+        validation_accuracy=float(right[test:].mean()),
+    )
 
 
 def _rankings(trained: Sequence[CompressionTraining]) -> tuple[Ranking, ...]:

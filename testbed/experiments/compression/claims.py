@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-import msgspec
 import numpy as np
 
 from testbed.experiments.compression.convergence import Convergence, convergences
@@ -19,10 +18,8 @@ from testbed.experiments.compression.equal_bytes import (
     BUDGETS,
     AtBudget,
     Comparison,
-    accuracy_on,
     budgets_between,
     compare,
-    halves,
 )
 from testbed.experiments.compression.studies import NAMES, Point, Studies
 from testbed.experiments.findings import FAILS, HOLDS, MISSED, REACHED, UNDECIDED, Finding, verdict_of
@@ -34,13 +31,6 @@ ACCURACY_GOAL = 0.92
 LOSS_GOALS = {256: 0.015, 512: 0.03}
 LEAST_SEEDS = 3
 RIVALS = ("bottlenet++", "jpeg", "webp")
-
-
-class Chosen(msgspec.Struct, frozen=True, eq=False):
-    """The best of some points, chosen for each half of the photographs by the other half."""
-
-    points: tuple[Point, ...]
-    right: Floats  # [seeds, photographs]
 
 
 def claims(studies: Studies) -> tuple[Finding, ...]:
@@ -61,17 +51,9 @@ def goals(studies: Studies) -> tuple[Finding, ...]:
     )
 
 
-def best_of(points: Sequence[Point]) -> Chosen:
-    """The most accurate of some points that the same seeds have. What is chosen by itself would seem better than it is,
-    so that each half of the photographs is answered by the point that is best on the other half.
-    """
-    right = np.full_like(points[0].right, np.nan)
-    chosen = []
-    for half in halves(right.shape[1]):
-        best = max(points, key=lambda point: accuracy_on(point, ~half))
-        right[:, half] = best.right[:, half]
-        chosen.append(best)
-    return Chosen(tuple(dict.fromkeys(chosen)), right)
+def best_of(points: Sequence[Point]) -> Point:
+    """The most accurate of some points, on the validation photographs."""
+    return max(points, key=lambda point: point.validation_accuracy)
 
 
 def loss(studies: Studies, right: Floats) -> Interval:
@@ -153,15 +135,13 @@ def _loss_claim(studies: Studies, claim: str, points: Sequence[Point]) -> Findin
 
 
 def _loss_of(studies: Studies, points: Sequence[Point]) -> tuple[Interval, str]:
-    chosen = best_of(points)
-    lost = loss(studies, chosen.right)
-    described = "; ".join(
-        f"{point.label}: {whole(point.mean_bytes)} bytes, nominal {whole(point.nominal_ratio or 0)}x, "
-        f"measured {whole(studies.measured_ratio(point) or 0)}x"
-        for point in chosen.points
+    best = best_of(points)
+    lost = loss(studies, best.right)
+    described = (
+        f"{best.label}: {whole(best.mean_bytes)} bytes, nominal {whole(best.nominal_ratio or 0)}x, "
+        f"measured {whole(studies.measured_ratio(best) or 0)}x"
     )
-    seeds = int((~np.isnan(chosen.right[:, 0])).sum())
-    return lost, f"loss of {in_points(lost, '')} points ({described}; {_of_seeds(seeds)})"
+    return lost, f"loss of {in_points(lost, '')} points ({described}; {_of_seeds(int(best.seeds.sum()))})"
 
 
 def _beyond_bottlenet(studies: Studies) -> list[Finding]:

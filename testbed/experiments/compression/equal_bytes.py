@@ -2,8 +2,8 @@
 
 A method's accuracy at a number of bytes is interpolated, photograph by photograph and linearly in log bytes, between
 its two operating points next to it (a point lies at its mean bytes over that seed's photographs). Points that are
-larger and no better than another are left out, as nobody would use them. Which these are is decided on one half of the
-photographs for the answers of the other half, and the other way round, so that a method gains nothing by having many.
+larger and no better than another are left out, as nobody would use them. Which these are is decided on the validation
+photographs, so that a method gains nothing by having many.
 Analogue samples count as the bytes that their channel could carry in the same time.
 
 Nothing is extrapolated. At a budget of bytes the first method never gets more bytes than the second:
@@ -22,16 +22,12 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from testbed.experiments.compression.studies import Point
 from testbed.experiments.paired import Floats, Interval, bootstrap
 
 BUDGETS = (100.0, 140.0, 200.0, 280.0, 400.0, 560.0, 800.0, 1120.0, 1600.0, 2000.0)
 """Bytes a photograph at which methods are compared."""
-
-Photographs = NDArray[np.bool_]
-"""`[photographs]`: which are meant."""
 
 
 class AtBudget(msgspec.Struct, frozen=True):
@@ -107,17 +103,16 @@ def compare(first: Sequence[Point], second: Sequence[Point], budgets: Sequence[f
         return None
     photographs = first[0].right.shape[1]
     answers = np.full((2, len(budgets), len(seeds), photographs), np.nan)
-    sizes = np.full_like(answers, np.nan)
-    for half in halves(photographs):
-        ours, theirs = frontier(first, ~half), frontier(second, ~half)
-        for row, seed in enumerate(seeds):
-            one, other = _curve(ours, seed, half), _curve(theirs, seed, half)
-            if one.sizes[0] > other.sizes[-1]:
-                return None
-            for column, budget in enumerate(budgets):
-                size, size_of_other = _allotted(budget, one.sizes, other.sizes)
-                answers[0, column, row, half], answers[1, column, row, half] = one.at(size), other.at(size_of_other)
-                sizes[0, column, row, half], sizes[1, column, row, half] = size, size_of_other
+    sizes = np.full(answers.shape[:3], np.nan)
+    ours, theirs = frontier(first), frontier(second)
+    for row, seed in enumerate(seeds):
+        one, other = _curve(ours, seed), _curve(theirs, seed)
+        if one.sizes[0] > other.sizes[-1]:
+            return None
+        for column, budget in enumerate(budgets):
+            size, size_of_other = _allotted(budget, one.sizes, other.sizes)
+            answers[0, column, row], answers[1, column, row] = one.at(size), other.at(size_of_other)
+            sizes[0, column, row], sizes[1, column, row] = size, size_of_other
     differences = answers[0] - answers[1]
     at = tuple(
         AtBudget(
@@ -146,27 +141,13 @@ def budgets_between(first: Sequence[Point], second: Sequence[Point]) -> tuple[fl
     return tuple(least * (most / least) ** (step / steps) for step in range(steps + 1))
 
 
-def frontier(points: Sequence[Point], on: Photographs) -> list[Point]:
-    """The points that are better, on these photographs, than every smaller one; by their bytes."""
+def frontier(points: Sequence[Point]) -> list[Point]:
+    """The points that are better, on the validation photographs, than every smaller one; by their bytes."""
     kept: list[Point] = []
-    best = -1.0
-    accuracies = {point: accuracy_on(point, on) for point in points}
-    for point, accuracy in sorted(accuracies.items(), key=lambda item: (item[0].carried_bytes, -item[1])):
-        if accuracy > best:
+    for point in sorted(points, key=lambda point: (point.carried_bytes, -point.validation_accuracy)):
+        if not kept or point.validation_accuracy > kept[-1].validation_accuracy:
             kept.append(point)
-            best = accuracy
     return kept
-
-
-def accuracy_on(point: Point, on: Photographs) -> float:
-    """Over these photographs and the seeds that have the point."""
-    return float(point.right[point.seeds][:, on].mean())
-
-
-def halves(photographs: int) -> tuple[Photographs, Photographs]:
-    """Every second photograph, and the others: they come class by class, so that each half has all classes."""
-    even = np.arange(photographs) % 2 == 0
-    return even, ~even
 
 
 def _range(points: Sequence[Point]) -> tuple[float, float]:
@@ -180,10 +161,10 @@ def _of_most_seeds(points: Sequence[Point]) -> list[Point]:
     return [point for point in points if point.seeds.sum() == most]
 
 
-def _curve(points: Sequence[Point], seed: int, on: Photographs) -> _Curve:
+def _curve(points: Sequence[Point], seed: int) -> _Curve:
     ordered = sorted(points, key=lambda point: float(point.carried_of_seeds[seed]))
     sizes = np.array([point.carried_of_seeds[seed] for point in ordered])
-    return _Curve(sizes, np.array([point.right[seed, on] for point in ordered]))
+    return _Curve(sizes, np.array([point.right[seed] for point in ordered]))
 
 
 def _allotted(budget: float, ours: Floats, theirs: Floats) -> tuple[float, float]:

@@ -60,6 +60,7 @@ class Point(msgspec.Struct, frozen=True, eq=False, dict=True):
     nominal_ratio: float | None
     encoder_flops: float | None
     head_flops: float | None
+    validation: Floats  # [seeds], accuracy on the validation photographs
 
     @property
     def method(self) -> str:
@@ -115,6 +116,11 @@ class Point(msgspec.Struct, frozen=True, eq=False, dict=True):
     def p95_bytes(self) -> float:
         """95th percentile over the photographs of all seeds."""
         return float(np.percentile(self.payload_bytes[self.seeds], 95))
+
+    @property
+    def validation_accuracy(self) -> float:
+        """Over seeds: by what points are chosen, never by the test photographs."""
+        return float(np.nanmean(self.validation))
 
     @property
     def accuracy(self) -> float:
@@ -213,17 +219,22 @@ class Studies:
                 bits, sizes = 8 * len(outcome.answers), len(outcome.payload_bytes)
                 if sizes != self.photographs or not sizes <= bits < sizes + 8:
                     raise StudyError(f"seed {study.seed}: {outcome.option}: not of {self.photographs} photographs")
+                if outcome.validation_accuracy is None:
+                    raise StudyError(f"seed {study.seed}: {outcome.option}: without accuracy on validation photographs")
                 found.setdefault((outcome.option, outcome.variant), {})[place] = outcome
         return tuple(self._point(*key, outcomes) for key, outcomes in found.items())
 
     def _point(self, option: Option, variant: str, outcomes: dict[int, Outcome]) -> Point:
         right = np.full((len(self.seeds), self.photographs), np.nan)
-        payload_bytes = right.copy()
+        payload_bytes, validation = right.copy(), right[:, 0].copy()
         for place, outcome in outcomes.items():
             right[place] = outcome.right()
             payload_bytes[place] = outcome.payload_bytes
+            validation[place] = outcome.validation_accuracy
         one = next(iter(outcomes.values()))
-        return Point(option, variant, right, payload_bytes, one.nominal_ratio, one.encoder_flops, one.head_flops)
+        return Point(
+            option, variant, right, payload_bytes, one.nominal_ratio, one.encoder_flops, one.head_flops, validation
+        )
 
 
 def committed() -> list[Path]:
