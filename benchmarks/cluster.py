@@ -94,7 +94,9 @@ def ideal_ms(jobs: pd.DataFrame) -> pd.Series:
     (row,) = (
         one
         for one in profile.rows
-        if (point := one.option.point) and [point.split, point.kept_channels, point.bits] == [*POINT.values()]
+        if one.option.encoding == "aecnn"
+        and (point := one.option.point)
+        and [point.split, point.kept_channels, point.bits] == [*POINT.values()]
     )
     flops_s = (row.head_flops + row.encode_flops) / (DEVICE_GFLOPS * 1e9)
     flops_s += (row.decode_flops + row.tail_flops) / (EDGE_GFLOPS * 1e9)

@@ -115,7 +115,8 @@ def main() -> None:
         sizes.add_column(column, justify="right")
     for column in (*CODERS, "stages", "encoder / head"):
         times.add_column(column, justify="right", no_wrap=True)
-    for option in track([one for one in model.options if one.kind is Kind.SPLIT], console=Console(stderr=True)):
+    options = [one for one in model.options if one.kind is Kind.SPLIT and one not in model.comparisons]
+    for option in track(options, console=Console(stderr=True)):
         point = option.point
         assert point is not None
         frequencies = checkpoint.splits[point.split].codec(point).frequencies.numpy()

@@ -76,7 +76,7 @@ def timed(learner: Learner, mec: Mec, slots: Slots, slot: int) -> Timed:
 
 def main() -> None:
     checkpoint = checkpoint_path(sys.argv[1] if len(sys.argv) > 1 else "default")
-    profile = load_profile(checkpoint, hashlib.sha256(checkpoint.read_bytes()).hexdigest())
+    profile = load_profile(checkpoint, hashlib.sha256(checkpoint.read_bytes()).hexdigest()).considered()
     worlds = {}
     for devices, edges in SIZES:
         mec = Mec(Scenario(devices=devices, edges=edges), profile)

@@ -31,7 +31,13 @@ PROGRESS = Console(stderr=True)
 
 def first_of_each_split(model: SplitModel) -> dict[str, Option]:
     """An operating point for each split: they share its head and its tail."""
-    return {option.point.split: option for option in reversed(model.options) if option.point}
+    return {option.point.split: option for option in reversed(own_options(model)) if option.point}
+
+
+def own_options(model: SplitModel) -> list[Option]:
+    """Local, and AECNN's operating points."""
+    chosen = (option for option in model.options if option not in model.comparisons)
+    return [option for option in chosen if option.kind in (Kind.LOCAL, Kind.SPLIT)]
 
 
 def timed(models: list[SplitModel], sample: Photographs) -> Table:
@@ -65,7 +71,7 @@ def timed(models: list[SplitModel], sample: Photographs) -> Table:
 
 
 def compared(models: list[SplitModel], sample: Photographs, photographs: int) -> Table:
-    options = [option for option in models[0].options if option.kind in (Kind.LOCAL, Kind.SPLIT)]
+    options = own_options(models[0])
     chosen = np.linspace(0, len(sample) - 1, photographs).astype(int)
     difference, flipped = dict.fromkeys(options, 0.0), dict.fromkeys(options, 0)
     symbols_of, otherwise = dict.fromkeys(options, 0), dict.fromkeys(options, 0)
