@@ -155,10 +155,12 @@ class SplitModel:
         """The uncompressed network's class."""
         return int(self._runtime.run(WHOLE, _tensor(photograph)).argmax())
 
-    def warm_up(self) -> None:
-        """Compute every part once, so that a first job waits neither for an export nor for kernels to be set up."""
+    def warm_up(self, options: Sequence[Option] | None = None) -> None:
+        """Compute the parts of the options (None: of all) once, so that a first job waits neither for an export nor for
+        kernels to be set up.
+        """
         blank = np.zeros((self.input_px, self.input_px, 3), np.uint8)
-        for option in self.options:
+        for option in self.options if options is None else options:
             features = self.head(blank, option)
             sent = self.encode(features, option, 0)
             self.tail(features if option.kind is Kind.LOCAL else self.decode(sent, option, 0), option)

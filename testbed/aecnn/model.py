@@ -79,8 +79,8 @@ class CoInferenceModel(Protocol):
         """What `decode` gave (for local, what `head` gave), to the predicted class."""
         ...
 
-    def warm_up(self) -> None:
-        """Compute every part once, so that a first job does not wait for what is set up but once."""
+    def warm_up(self, options: Sequence[Option] | None = None) -> None:
+        """Compute the parts of the options (None: of all) once, so that a first job does not wait for any."""
         ...
 
     def prepare(

@@ -49,13 +49,13 @@ class Profile(msgspec.Struct, frozen=True, dict=True):
     rows: tuple[ProfileRow, ...]
     runtime: str = "torch"  # what computed the network while it was measured; profiles that do not say: torch
 
-    def considered(self, encodings: Collection[str] | None = None) -> Profile:
+    def considered(self, encodings: Collection[object] | None = None) -> Profile:
         """Local, and the options of these encodings; None: all that are not there for comparison."""
         rows = (row for row in self.rows if row.option == LOCAL or self._is_considered(row, encodings))
         return msgspec.structs.replace(self, rows=tuple(rows))
 
     @staticmethod
-    def _is_considered(row: ProfileRow, encodings: Collection[str] | None) -> bool:
+    def _is_considered(row: ProfileRow, encodings: Collection[object] | None) -> bool:
         return not row.comparison if encodings is None else row.option.encoding in encodings
 
     @cached_property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
@@ -89,10 +89,17 @@ class RunInputs:
     """What the nodes of one process compute from, each loaded once and only when a node needs it."""
 
     def __init__(
-        self, checkpoint: str, runtime: RuntimeName, images: str, store_folder: Path, indices: frozenset[int]
+        self,
+        checkpoint: str,
+        runtime: RuntimeName,
+        images: str,
+        store_folder: Path,
+        indices: frozenset[int],
+        choosable: Sequence[Option] | None = None,
     ) -> None:
         self._checkpoint, self._runtime = checkpoint, runtime
         self._images, self._store_folder, self._indices = images, store_folder, indices
+        self._choosable = choosable
         self._store: PayloadStore | None = None
         self._model: CoInferenceModel | None = None
         self._photographs: dict[int, RunPhotograph] | None = None
@@ -100,7 +107,7 @@ class RunInputs:
     @classmethod
     def of(cls, run: RunSpec) -> RunInputs:
         """The inputs of a run."""
-        return cls(run.checkpoint, run.runtime, run.images, Path(run.store), frozenset(run.labels))
+        return cls(run.checkpoint, run.runtime, run.images, Path(run.store), frozenset(run.labels), run.choosable)
 
     def store(self) -> PayloadStore:
         """The prepared payloads of the run's photographs."""
@@ -116,7 +123,7 @@ class RunInputs:
 
             torch.set_num_threads(1)
             self._model = load_model(self._checkpoint, self._runtime)
-            self._model.warm_up()
+            self._model.warm_up(self._choosable)
         return self._model
 
     def photographs(self) -> dict[int, RunPhotograph]:

@@ -15,6 +15,7 @@ import os
 import signal
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,9 +85,11 @@ class PayloadStore(Mapping[tuple[int, Option], Stored]):
         return len(self._rows)
 
 
-def folder_for(fingerprint: str, images: str) -> Path:
-    """Where the payloads of a model, known by its fingerprint, and a set of photographs are kept between runs."""
-    key = hashlib.sha256(f"{fingerprint} {_identity(images)}".encode()).hexdigest()[:24]
+def folder_for(fingerprint: str, images: str, options: Sequence[Option] = ()) -> Path:
+    """Where payloads are kept between runs: of a model, known by its fingerprint, a set of photographs, and these
+    options."""
+    told = (fingerprint, _identity(images), *map(str, options))
+    key = hashlib.sha256(" ".join(told).encode()).hexdigest()[:24]
     return _stores() / key
 
 
@@ -103,8 +106,10 @@ def prepare(
     images: str,
     indices: Sequence[int],
     progress: Callable[[float], None],
+    options: Sequence[Option] | None = None,
 ) -> None:
-    """Compute the payloads and predictions of these photographs under every option, and add them to the folder.
+    """Compute the payloads and predictions of these photographs under the options (None: all), and add them to the
+    folder.
 
     As many processes as there are cores share the work, a part of some photographs at a time; a part that is done is
     kept, whatever becomes of the rest. `progress` is told the fraction done, 0 to 1.
@@ -115,7 +120,7 @@ def prepare(
     spawn = multiprocessing.get_context("spawn")  # a forked torch may wait for its parent's threads for ever
     with ProcessPoolExecutor(workers, spawn, _load, (checkpoint, runtime, images)) as pool:
         try:
-            for done, _ in enumerate(pool.map(_prepare_part, [folder] * len(parts), parts), 1):
+            for done, _ in enumerate(pool.map(partial(_prepare_part, folder, options), parts), 1):
                 progress(done / len(parts))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -163,7 +168,7 @@ def _load(checkpoint: str, runtime: RuntimeName, images: str) -> None:
     _photographs = open_photographs(images, _model.classes, _model.input_px)
 
 
-def _prepare_part(folder: Path, indices: list[int]) -> None:
+def _prepare_part(folder: Path, options: Sequence[Option] | None, indices: list[int]) -> None:
     rows = [
         {
             "image": prepared.image,
@@ -175,7 +180,7 @@ def _prepare_part(folder: Path, indices: list[int]) -> None:
             "payload": prepared.payload,
             "predicted": prepared.predicted,
         }
-        for prepared in _model.prepare(_photographs, indices, lambda _: None)
+        for prepared in _model.prepare(_photographs, indices, lambda _: None, options)
     ]
     write_part(folder, hashlib.sha256(repr(indices).encode()).hexdigest()[:16], rows)
 

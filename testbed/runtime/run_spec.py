@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from testbed.documents.resolved import ResolvedTopology, RuntimeName, StartEvent, StopEvent
+from testbed.jobs.decision import Option
 from testbed.jobs.job import Job
 from testbed.jobs.profile import Profile
 
@@ -44,6 +45,7 @@ class RunSpec(msgspec.Struct, frozen=True):
     drain_s: float  # from the run's start: what is unanswered then has failed
     node_events: tuple[StopEvent | StartEvent, ...] = ()  # by time: each node knows beforehand when it goes off and on
     runtime: RuntimeName = "onnx"  # what computes the network
+    choosable: tuple[Option, ...] | None = None  # by the policies of the workload; None: every option
     slots: SlotSpec | None = None  # of a policy that decides slots
     chained_s: float | None = None  # until then each device issues a job when its last has ended; None: as they arrive
 

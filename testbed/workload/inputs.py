@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,8 +13,9 @@ from testbed.aecnn.loading import load_model
 from testbed.aecnn.own.check import check_stages
 from testbed.aecnn.own.profile import kept_profile
 from testbed.aecnn.photographs import open_photographs
-from testbed.documents.resolved import ResolvedTopology
+from testbed.documents.resolved import PolicySpec, ResolvedTopology
 from testbed.documents.workload import Workload, is_class
+from testbed.jobs.decision import Option
 from testbed.jobs.job import Job
 from testbed.jobs.profile import Profile
 from testbed.offloading.errors import NotPossible, PolicyError
@@ -35,6 +36,7 @@ class Inputs(msgspec.Struct, frozen=True):
     profile: Profile
     labels: dict[int, int]  # photograph to class, for those of the run
     store: Path
+    choosable: tuple[Option, ...]  # what the policies may choose, and the store holds
 
 
 def draw_inputs(workload: Workload, topology: ResolvedTopology, seed: int, progress: Callable[[float], None]) -> Inputs:
@@ -49,11 +51,13 @@ def draw_inputs(workload: Workload, topology: ResolvedTopology, seed: int, progr
     photographs = open_photographs(images, model.classes, model.input_px)
     if is_class(name):
         check_stages(name, model, photographs.jpeg(0))
-    store = payload_store.folder_for(model.fingerprint, images)
-    profile = model.profile or kept_profile(store / "profile.json", name, model, photographs, images, progress)
+    kept = payload_store.folder_for(model.fingerprint, images) / "profile.json"
+    profile = model.profile or kept_profile(kept, name, model, photographs, images, progress)
+    choosable = _choosable(workload.policies, profile)
+    store = payload_store.folder_for(model.fingerprint, images, choosable)
     jobs = draw_jobs(workload, list(topology.devices), len(photographs), seed)
     labels = {image: photographs.label(image) for image in sorted({job.image for job in jobs})}
-    return Inputs(jobs, profile, labels, store)
+    return Inputs(jobs, profile, labels, store, choosable)
 
 
 def prepare_payloads(
@@ -70,7 +74,9 @@ def prepare_payloads(
         return
     if missing := payload_store.missing(inputs.store, inputs.labels):
         chosen = workload.model
-        payload_store.prepare(inputs.store, chosen.checkpoint, chosen.runtime, chosen.images, missing, progress)
+        payload_store.prepare(
+            inputs.store, chosen.checkpoint, chosen.runtime, chosen.images, missing, progress, inputs.choosable
+        )
 
 
 def check_policies(workload: Workload, topology: ResolvedTopology, profile: Profile, seed: int) -> None:
@@ -87,6 +93,18 @@ def check_policies(workload: Workload, topology: ResolvedTopology, profile: Prof
             _check_at_rest(policy, _at_rest(topology, profile, workload))
         else:
             check_profile(make_policy(spec.name, spec.options, seed), profile)
+
+
+def _choosable(policies: Sequence[PolicySpec], profile: Profile) -> tuple[Option, ...]:
+    """What is there for comparison takes longer to prepare than all else, and is chosen only by who names it."""
+    named = [one for spec in policies for one in _listed(spec.options.get("encodings", spec.options.get("encoding")))]
+    chosen = {*profile.considered().by_option, *profile.considered(named).by_option}
+    return tuple(row.option for row in profile.rows if row.option in chosen)
+
+
+def _listed(encodings: object) -> list[object]:
+    """Encodings as a policy names them, one or several; what is neither is told when the policy is made."""
+    return list(encodings) if isinstance(encodings, list | tuple) else [encodings]
 
 
 def _check_at_rest(policy: CheckedSlots, observation: SlotObservation) -> None:

@@ -233,6 +233,7 @@ def _spec(
         runtime=workload.model.runtime,
         images=workload.model.images,
         store=str(inputs.store),
+        choosable=inputs.choosable,
         profile=inputs.profile,
         labels=inputs.labels,
         policy=policy.name,

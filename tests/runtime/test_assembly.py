@@ -35,9 +35,10 @@ def run(running: Running, policy: str, options: dict[str, object]) -> list[Ledge
     from testbed.aecnn.photographs import open_photographs
 
     model, photographs = load_model(), open_photographs("sample")
-    folder = payload_store.folder_for(model.fingerprint, "sample")
+    choosable = tuple(model.profile.considered().by_option)
+    folder = payload_store.folder_for(model.fingerprint, "sample", choosable)
     if missing := payload_store.missing(folder, IMAGES):
-        payload_store.prepare(folder, "default", "onnx", "sample", missing, lambda _: None)
+        payload_store.prepare(folder, "default", "onnx", "sample", missing, lambda _: None, choosable)
     jobs = tuple(Job(number, "dev1", IMAGES[number % len(IMAGES)], 0.15 * number, 1.0) for number in range(20))
     spec = RunSpec(
         topology=running.topology,
@@ -45,6 +46,7 @@ def run(running: Running, policy: str, options: dict[str, object]) -> list[Ledge
         checkpoint="default",
         images="sample",
         store=str(folder),
+        choosable=choosable,
         profile=model.profile,
         labels={image: photographs.label(image) for image in IMAGES},
         policy=policy,

@@ -15,7 +15,7 @@ from testbed.workload.inputs import Inputs
 from testbed.workload.run import Book
 
 JOBS = tuple(Job(job_id, f"dev{job_id // 10 + 1}", 0, 0.0, 0.2) for job_id in range(30))
-INPUTS = Inputs(JOBS, Profile("0" * 64, "sample", 1, 128, 1e9, ()), {0: 7}, Path("store"))
+INPUTS = Inputs(JOBS, Profile("0" * 64, "sample", 1, 128, 1e9, ()), {0: 7}, Path("store"), ())
 
 
 def row(job_id: int) -> LedgerRow:

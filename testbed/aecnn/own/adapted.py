@@ -82,9 +82,9 @@ class AdaptedModel:
             return int(self.head(features, LOCAL))
         return self._index(self._asked("tail", option, features, option), "tail", option)
 
-    def warm_up(self) -> None:
-        """Compute every option once."""
-        for option in self.options:
+    def warm_up(self, options: Sequence[Option] | None = None) -> None:
+        """Compute the options (None: all) once."""
+        for option in self.options if options is None else options:
             infer(self, np.zeros((self.input_px, self.input_px, 3), np.uint8), option, 0)
 
     def prepare(

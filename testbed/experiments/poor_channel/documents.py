@@ -49,7 +49,11 @@ def workload(methods: Sequence[Method], part: Part, checkpoint: str, phase_s: fl
         "deadline": f"{DEADLINE_S:g} s",
         "arrivals": {"process": "single_stream", "jobs": math.ceil(duration_s / SHORTEST_S)},
         "offloading": {
-            "policy": {"name": f"{ByDevice.__module__}:{ByDevice.__name__}", "decisions": decisions},
+            "policy": {
+                "name": f"{ByDevice.__module__}:{ByDevice.__name__}",
+                "decisions": decisions,
+                "encodings": sorted({method.option.encoding for method in methods if method.option.encoding}),
+            },
         },
         "events": [
             {"at": f"{number * phase_s:g} s", "links": ["dev*", "ap1"], "set": _parameters(phase)}
