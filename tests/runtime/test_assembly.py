@@ -15,7 +15,7 @@ from testbed.documents.resolved import (
     ResolvedLink,
     ResolvedTopology,
 )
-from testbed.jobs.decision import Kind
+from testbed.jobs.decision import Kind, OperatingPoint, Option
 from testbed.jobs.job import Job
 from testbed.jobs.ledger import LedgerRow, Outcome
 from testbed.network.shape import Shaping
@@ -139,9 +139,7 @@ def test_predictions_are_the_models(running: Running) -> None:
     torch.set_num_threads(1)  # as the nodes do: another number may round a symbol the other way
     model, photographs = load_model(), open_photographs("sample")
     rows = run(running, "fixed", {"split": "layer3", "kept_channels": 16, "bits": 4})
-    (option,) = (
-        option for option in model.options if option.kind is Kind.SPLIT and str(option.point) == "layer3/k16/b4"
-    )
+    option = Option(Kind.SPLIT, "aecnn", OperatingPoint("layer3", 16, 4))
     answered = [row for row in rows if row.completion_ms]
     assert len(answered) > 10
     for row in answered:
