@@ -8,14 +8,13 @@ spends no time of its own on them.
 from __future__ import annotations
 
 import ctypes
-import functools
 import hashlib
 import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -208,7 +207,7 @@ def _batches(folder: Path) -> Iterator[pa.RecordBatch]:
                 yield file.get_batch(number)
 
 
-@functools.cache
+@cache
 def _option(kind: str, encoding: str, split: str | None, kept_channels: int, bits: int) -> Option:
     return Option(Kind(kind), encoding, OperatingPoint(split, kept_channels, bits) if split else None)
 

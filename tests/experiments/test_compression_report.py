@@ -187,9 +187,8 @@ def test_photographs_are_matched_by_name(evaluated: Evaluated) -> None:
         np.pad(evaluated.payload_bytes[:, ::-1], ((0, 0), (0, 1))),
     )
     found = agreement(evaluated, as_study(turned, 7))
-    compared = sum(
-        option.encoding != ANALOGUE for option in evaluated.options
-    )  # noise is drawn by a photograph's number
+    # the noise that an analogue signal meets is drawn by a photograph's number
+    compared = sum(option.encoding != ANALOGUE for option in evaluated.options)
     assert (found.seed, found.photographs, found.options, found.disagreements) == (7, n, compared, ())
 
 

@@ -110,7 +110,6 @@ def _report(
         results.crossovers(crossings),
         verdicts("Claims of the papers", claims(found, methods, crossings)),
         *results.gaps(outcomes, methods),
-        *results.stage_gaps(outcomes, methods),
         _runs([one for runs in done.values() for one in runs]),
     )
     rest = (

@@ -131,17 +131,31 @@ def crossovers(found: Sequence[Crossover]) -> Table:
 
 
 def gaps(outcomes: Mapping[str, Outcomes], methods: Sequence[Method]) -> list[Table]:
-    """How far the model is from the emulated network, phase by phase: median completion and success."""
+    """How far the model is from the emulated network: phase by phase in median completion and success, then stage by
+    stage.
+    """
     if not {EMULATED, SIMULATED} <= outcomes.keys():
         return []
-    tables = []
+    by_phase, by_stage = [], []
     for sweep, form in ((RATE, "{:g} Mbit/s"), (LOSS, "{:.0%}"), (BURSTS, "{:.0%}")):
         values = outcomes[EMULATED].values(sweep)
-        rows = [(method.name, *(_gap(outcomes, sweep, value, method) for value in values)) for method in methods]
-        title = f"Simulated against emulated over the {sweep}: median completion, % / success, points"
-        note = f"Success is an answer within {SUCCESS_LIMIT_MS:g} ms."
-        tables.append(Table(title, ("method", *(form.format(value) for value in values)), tuple(rows), note=note))
-    return tables
+        by_phase.append(
+            Table(
+                f"Simulated against emulated over the {sweep}: median completion, % / success, points",
+                ("method", *(form.format(value) for value in values)),
+                tuple((method.name, *(_gap(outcomes, sweep, value, method) for value in values)) for method in methods),
+                note=f"Success is an answer within {SUCCESS_LIMIT_MS:g} ms.",
+            )
+        )
+        by_stage.append(
+            Table(
+                f"Simulated less emulated, stage by stage over the {sweep}: ms",
+                ("method", *STAGES),
+                tuple((method.name, *_stage_gap(outcomes, sweep, method)) for method in methods),
+                note="Medians of each phase's jobs, and of their differences the mean over phases and repetitions.",
+            )
+        )
+    return [*by_phase, *by_stage]
 
 
 def _gap(outcomes: Mapping[str, Outcomes], sweep: str, value: float, method: Method) -> str:
@@ -153,21 +167,6 @@ def _gap(outcomes: Mapping[str, Outcomes], sweep: str, value: float, method: Met
     if len(medians) < 2:
         return NONE
     return f"{100 * (medians[1] / medians[0] - 1):+.1f} / {100 * (successes[1] - successes[0]):+.1f}"
-
-
-def stage_gaps(outcomes: Mapping[str, Outcomes], methods: Sequence[Method]) -> list[Table]:
-    """Where that gap arises: stage by stage, method by method."""
-    if not {EMULATED, SIMULATED} <= outcomes.keys():
-        return []
-    return [
-        Table(
-            f"Simulated less emulated, stage by stage over the {sweep}: ms",
-            ("method", *STAGES),
-            tuple((method.name, *_stage_gap(outcomes, sweep, method)) for method in methods),
-            note="Medians of each phase's jobs, and of their differences the mean over phases and repetitions.",
-        )
-        for sweep in (RATE, LOSS, BURSTS)
-    ]
 
 
 def _stage_gap(outcomes: Mapping[str, Outcomes], sweep: str, method: Method) -> list[str]:
