@@ -58,6 +58,11 @@ class Profile(msgspec.Struct, frozen=True, dict=True):
     def _is_considered(row: ProfileRow, encodings: Collection[object] | None) -> bool:
         return not row.comparison if encodings is None else row.option.encoding in encodings
 
+    @property
+    def encodings(self) -> tuple[str, ...]:
+        """What its options are encoded by, in alphabetical order."""
+        return tuple(sorted({row.option.encoding for row in self.rows} - {""}))
+
     @cached_property
     def by_option(self) -> dict[Option, ProfileRow]:
         """The rows by their option."""

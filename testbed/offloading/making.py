@@ -68,8 +68,7 @@ def check_encodings(encodings: Collection[str] | None, profile: Profile) -> None
     Raises:
         PolicyError: naming those that it has.
     """
-    known = {row.option.encoding for row in profile.rows} - {""}
-    if unknown := sorted(set(encodings or ()) - known):
+    if unknown := sorted(set(encodings or ()).difference(profile.encodings)):
         raise PolicyError(
-            f"encodings: the checkpoint's profile has no {', '.join(unknown)}; it has {', '.join(sorted(known))}"
+            f"encodings: the checkpoint's profile has no {', '.join(unknown)}; it has {', '.join(profile.encodings)}"
         )

@@ -64,6 +64,17 @@ def test_everybody_is_judged_on_the_same_slots_and_told(made: tuple[experiment.M
     assert all(f"]({path.name})" in text for path in folder.glob("*.svg")) and len(list(folder.glob("*.svg"))) == 2
 
 
+def test_a_learner_learns_from_all_that_it_is_judged_on(
+    made: tuple[experiment.Made, Path], profile: Profile
+) -> None:
+    for method in METHODS:
+        if method.learner:
+            trained = list((made[1] / "trained").glob(f"{method.short}-10-*/policy.safetensors"))
+            told = [load_actor(path)[1].about["options"] for path in trained]
+            options = [str(row.option) for row in profile.considered(encodings_of(method, profile)).rows]
+            assert told == [options, options], method.name
+
+
 def test_what_is_done_is_not_done_again(made: tuple[experiment.Made, Path], profile: Profile) -> None:
     result, folder = made
     before, rows = result.path.read_text(), outcomes(folder)

@@ -61,7 +61,7 @@ CHOOSERS: dict[str, Callable[[int], Chooser]] = {
 
 def encodings_of(method: Method, profile: Profile) -> tuple[str, ...] | None:
     """What the method chooses from, or None where the profile has nothing of what makes it this method."""
-    known = sorted({row.option.encoding for row in profile.rows} - {""})
+    known = profile.encodings
     named = [one for one in known if any(one == begun or one.startswith(f"{begun}-") for begun in method.beside)]
     if method.beside and not named:
         return None

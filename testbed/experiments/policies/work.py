@@ -49,7 +49,12 @@ class Training(msgspec.Struct, frozen=True):
         torch.set_num_threads(1)
         assert self.method.learner is not None
         config = PolicyConfig(
-            self.method.learner, self.slots, scenario=self.scenario, learning=LEARNING, seed=self.seed
+            self.method.learner,
+            self.slots,
+            scenario=self.scenario,
+            encodings=self.profile.encodings,
+            learning=LEARNING,
+            seed=self.seed,
         )
         folder = output / "trained" / f"{self.method.short}-{self.scenario.devices}-{self.seed}-{_digest(self)}"
         policy = folder / "policy.safetensors"
