@@ -64,9 +64,7 @@ def test_everybody_is_judged_on_the_same_slots_and_told(made: tuple[experiment.M
     assert all(f"]({path.name})" in text for path in folder.glob("*.svg")) and len(list(folder.glob("*.svg"))) == 2
 
 
-def test_a_learner_learns_from_all_that_it_is_judged_on(
-    made: tuple[experiment.Made, Path], profile: Profile
-) -> None:
+def test_a_learner_learns_from_all_that_it_is_judged_on(made: tuple[experiment.Made, Path], profile: Profile) -> None:
     for method in METHODS:
         if method.learner:
             trained = list((made[1] / "trained").glob(f"{method.short}-10-*/policy.safetensors"))
