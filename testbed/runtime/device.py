@@ -186,7 +186,7 @@ class Device:
         try:
             await edge.connection.open(warm_up_bytes(narrowest_bps))
         except ConnectionLostError as error:
-            raise ConnectionLostError(f"{name} cannot be reached: {error}") from error
+            raise ConnectionLostError(f"{self._name} cannot reach {name}: {error}") from error
 
     async def _as_they_arrive(self, waiting: collections.deque[Job], start_s: float) -> None:
         """Take each job, in the order of their arrivals, when it arrives; return when all have ended."""

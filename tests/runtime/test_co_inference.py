@@ -5,6 +5,7 @@ import itertools
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ from testbed.runtime import sockets
 from testbed.runtime.alarm import Alarm
 from testbed.runtime.board import Board
 from testbed.runtime.compute import EdgePart, PacedCompute
-from testbed.runtime.connection import EdgeConnection
-from testbed.runtime.device import Device, EdgeLink
+from testbed.runtime.connection import ConnectionLostError, EdgeConnection
+from testbed.runtime.device import Device, EdgeLink, warm_up_bytes
 from testbed.runtime.edge import Edge
 from testbed.runtime.paths import path
 from testbed.runtime.payload_store import Stored
@@ -297,3 +298,43 @@ def test_an_edge_refuses_garbage_and_serves_on(tmp_path: Path, namespace_pid: in
 
     (one,) = asyncio.run(main())
     assert one.outcome is Outcome.ON_TIME
+
+
+class Deaf:
+    """Takes connections and breaks the first few of them once something has come."""
+
+    def __init__(self, broken: int) -> None:
+        self.broken, self.taken = broken, 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, serve: Any) -> None:
+        self.taken += 1
+        if self.taken <= self.broken:
+            await reader.read(100)
+            writer.transport.abort()
+        else:
+            await serve(reader, writer)
+
+
+@pytest.mark.parametrize("broken", [2, 3])
+def test_a_connection_that_breaks_while_it_is_warmed_up_is_made_anew_but_not_for_ever(
+    tmp_path: Path, namespace_pid: int, broken: int
+) -> None:
+    async def main() -> int:
+        bench, deaf = Bench(tmp_path, namespace_pid, Always(Decision(SPLIT, "edge1"))), Deaf(broken)
+        listener = sockets.listening(namespace_pid, "cubic")
+        serve = partial(deaf.serve, serve=lambda *ends: bench.edge.serve(*ends, bench.down))
+        server = await asyncio.start_server(serve, sock=listener)
+        try:
+            await bench.device.open()
+        finally:
+            await bench.device.close()
+            server.close()
+            bench.alarm.close()
+        assert bench.up.warm_up_bytes > 3 * warm_up_bytes(LINK.bandwidth_bps)  # every attempt is counted
+        return deaf.taken
+
+    if broken == 2:
+        assert asyncio.run(main()) == 3
+    else:
+        with pytest.raises(ConnectionLostError, match="dev1 cannot reach edge1: the edge closed"):
+            asyncio.run(main())
