@@ -89,6 +89,30 @@ def test_the_files_are_right_and_every_device_has_its_method(part: Part, profile
     assert {"local", "full, raw", "full, JPEG", OURS.name} <= {method.name for method in methods}
 
 
+def test_a_run_that_was_cut_short_is_run_again(profile: Profile, tmp_path: Path) -> None:
+    runs = []
+
+    def simulate(workload: Path, topology: Path, folder: Path) -> None:
+        runs.append(folder)
+        document = yaml.safe_load(workload.read_text())
+        if len(runs) == 1:
+            document |= {"duration": "3 s", "events": document["events"][:2]}
+        (folder / "run.yaml").write_text(yaml.safe_dump(document))
+        api.simulate(api.read_topology(topology), api.read_workload(folder / "run.yaml"), output=folder)
+        if len(runs) == 1:
+            raise KeyboardInterrupt
+
+    def tried() -> None:
+        reproduce(profile, "default", Settings((1,), 1.0), tmp_path, simulate, None, lambda step: None)
+
+    with pytest.raises(KeyboardInterrupt):
+        tried()
+    tried()
+    assert runs[0] == runs[1] and len(runs) == 1 + len(PARTS)
+    rows = csv.DictReader((tmp_path / "outcomes.csv").open())
+    assert [int(row["jobs"]) > 0 for row in rows if (row["method"], row["value"]) == ("local", "0.1")] == [True] * 3
+
+
 def test_it_is_run_once_and_reported(profile: Profile, tmp_path: Path) -> None:
     runs = []
 

@@ -61,7 +61,8 @@ def reproduce(
         for number, (part, seed) in enumerate(asked, 1):
             tell(f"{how} {number} of {len(asked)}: {part.name}, seed {seed}")
             files = _files(methods, part, checkpoint, settings, seed)
-            found = _run(files, output / "runs" / f"{how}-{part.name}-{seed}", profile.checkpoint, run)
+            folder = _folder(output / "runs" / f"{how}-{part.name}-{seed}", files, profile.checkpoint)
+            found = _run(files, folder, len(part.phases) * settings.phase_s, run)
             done.setdefault(how, []).append(Done(part, seed, found))
     outcomes = {how: _outcomes(runs, methods, settings) for how, runs in done.items()}
     made = _report(outcomes, methods, profile, settings, done)
@@ -76,16 +77,26 @@ def _files(methods: Sequence[Method], part: Part, checkpoint: str, settings: Set
     return {name: yaml.safe_dump(document, sort_keys=False, width=120) for name, document in made.items()}
 
 
-def _run(files: Mapping[str, str], folder: Path, checkpoint: str, run: RunFiles) -> StoredRun:
-    """The run of these files: as it was stored, if it was."""
+def _folder(begun: Path, files: Mapping[str, str], checkpoint: str) -> Path:
+    """Another one wherever another run is asked for."""
     digest = hashlib.sha256("\n".join((*files.values(), checkpoint)).encode()).hexdigest()[:8]
-    folder = folder.with_name(f"{folder.name}-{digest}")
-    if not list(folder.glob("*/summary.json")):
-        make_folders(folder)
-        for name, text in files.items():
-            (folder / name).write_text(text, encoding="utf-8")
-        run(folder / WORKLOAD, folder / TOPOLOGY, folder)
-    return open_run(min(folder.glob("*/summary.json")).parent)
+    return begun.with_name(f"{begun.name}-{digest}")
+
+
+def _run(files: Mapping[str, str], folder: Path, least_s: float, run: RunFiles) -> StoredRun:
+    """The run of these files: as it was stored, if one was that was not cut short."""
+    for stored in _stored(folder):
+        if stored.summary.duration_s >= least_s:
+            return stored
+    make_folders(folder)
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    run(folder / WORKLOAD, folder / TOPOLOGY, folder)
+    return _stored(folder)[-1]
+
+
+def _stored(folder: Path) -> list[StoredRun]:
+    return [open_run(path.parent) for path in sorted(folder.glob("*/summary.json"))]
 
 
 def _outcomes(runs: Sequence[Done], methods: Sequence[Method], settings: Settings) -> Outcomes:
