@@ -120,9 +120,9 @@ class Device:
     ) -> None:
         """Issue the jobs from `start_s` on (monotonic clock); what is open at `end_s` ends with the reason given.
 
-        With `chained_s` a job arrives when the last has ended, and none after so long from the start: those that are
-        left are never issued. Meanwhile the device is switched off and on by its events: what is open then ends, and
-        what arrives is dropped.
+        With `chained_s` a job arrives when the last has been answered, or its deadline has passed, and none after so
+        long from the start: those that are left are never issued. Meanwhile the device is switched off and on by its
+        events: what is open then ends, and what arrives is dropped.
         """
         self._abandoned = asyncio.get_running_loop().create_future()
         waiting = collections.deque(sorted(jobs, key=lambda job: job.arrival_s))
@@ -204,7 +204,10 @@ class Device:
             now_s = time.monotonic() - start_s
             if now_s >= chained_s:
                 break
-            await asyncio.wait((self._begin(msgspec.structs.replace(job, arrival_s=now_s), start_s),))
+            life = self._begin(msgspec.structs.replace(job, arrival_s=now_s), start_s)
+            await asyncio.wait((life,))
+            if not life.cancelled() and life.exception():  # who waits for an answer does so until its deadline
+                await self._alarm.until(start_s + min(now_s + job.deadline_s, chained_s))
 
     def _begin(self, job: Job, start_s: float) -> asyncio.Task[LedgerRow]:
         progress = Progress()

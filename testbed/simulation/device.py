@@ -101,17 +101,19 @@ class Device:
     def _off(self) -> str:
         return f"{self._name} was stopped"
 
-    def _whole(self, job: Job, progress: Progress) -> Generator[simpy.Event, object, None]:
-        life = self._env.active_process
+    def _whole(self, job: Job, progress: Progress) -> Generator[simpy.Event, object, bool]:
+        """The job, and whether there was no answer to it though the device was on."""
+        life, failed = self._env.active_process, False
         try:
             row = yield from self._job(job, progress)
         except simpy.Interrupt as interrupt:
             row = self._accounts.unanswered(job, progress, str(interrupt.cause))
         except (JobFault, ConnectionLost) as error:
-            row = self._accounts.unanswered(job, progress, str(error))
+            row, failed = self._accounts.unanswered(job, progress, str(error)), True
         assert life is not None
         if self._open.pop(life, None):
             self._account(row)
+        return failed
 
     def _job(self, job: Job, progress: Progress) -> Generator[simpy.Event, object, LedgerRow]:
         env, arrival_s = self._env, self._env.now

@@ -223,7 +223,10 @@ class Simulation:
                 yield self._env.timeout(_OFF_POLL_S)
             if self._env.now >= until_s:
                 break
-            yield device.issue(msgspec.structs.replace(job, arrival_s=self._env.now))
+            ends_s = min(self._env.now + job.deadline_s, until_s)
+            failed = yield device.issue(msgspec.structs.replace(job, arrival_s=self._env.now))
+            if failed and self._env.now < ends_s:  # who waits for an answer does so until its deadline
+                yield self._env.timeout(ends_s - self._env.now)
         self._chains -= 1
 
     def _at(self, at_s: float, do: Callable[[], None]) -> None:

@@ -108,15 +108,11 @@ def _flows(topology: ResolvedTopology, tallies: Iterable[Tally], rows: Iterable[
 def _lost(counted: Carried, flows: Sequence[_Flow]) -> list[float]:
     """What each flow lost on one direction of a link, in IP bytes.
 
-    The link's whole loss is known; a flow's part of it is in proportion to all that it lost on its way: segments sent
-    and not received, or, where a receiver died, bytes sent again.
+    The link's whole loss is known; a flow's part of it is in proportion to all that it lost on its way.
     """
     link_bytes = counted.entered_bytes - counted.delivered_bytes + _queue_bytes(counted, flows)
     for weights in (
-        [
-            max(0, flow.sent.segments - flow.back.received_segments) if flow.sent and flow.back else None
-            for flow in flows
-        ],
+        [_lost_on_its_way(flow) for flow in flows],
         [flow.sent.retransmitted_bytes if flow.sent else 0 for flow in flows],
         [flow.sent.sent_bytes + flow.sent.header_bytes if flow.sent else 0 for flow in flows],
     ):
@@ -125,6 +121,14 @@ def _lost(counted: Carried, flows: Sequence[_Flow]) -> list[float]:
         if len(known) == len(flows) and whole:
             return [link_bytes * weight / whole for weight in known]
     return [0.0] * len(flows)
+
+
+def _lost_on_its_way(flow: _Flow) -> float | None:
+    """In IP bytes, about: what TCP sent again, and the headers of all segments that did not arrive."""
+    if not flow.sent or not flow.back:
+        return None
+    segments = max(0, flow.sent.segments - flow.back.received_segments)
+    return flow.sent.retransmitted_bytes + segments * flow.sent.header_bytes / flow.sent.segments if segments else 0.0
 
 
 def _queue_bytes(counted: Carried, flows: Sequence[_Flow]) -> float:

@@ -16,13 +16,14 @@ from testbed.aecnn.checkpoint import checkpoint_path, load_checkpoint, load_prof
 from testbed.documents.loading import load_topology, load_workload
 from testbed.documents.resolve import resolve
 from testbed.experiments.findings import FAILS, HOLDS, UNDECIDED
+from testbed.experiments.paired import Interval
 from testbed.experiments.poor_channel import documents
 from testbed.experiments.poor_channel.claims import claims
 from testbed.experiments.poor_channel.crossovers import crossover, earlier_between
 from testbed.experiments.poor_channel.experiment import reproduce
 from testbed.experiments.poor_channel.methods import Method, compared
 from testbed.experiments.poor_channel.outcomes import Outcomes, read
-from testbed.experiments.poor_channel.results import best_within, in_rates
+from testbed.experiments.poor_channel.results import best_within, in_percent, in_rates
 from testbed.experiments.poor_channel.settings import PARTS, RATE, SETTLE_S, Part, Phase, Settings
 from testbed.jobs.decision import JPEG, LOCAL, RAW, Kind, OperatingPoint, Option
 from testbed.jobs.ledger import STAGES
@@ -206,3 +207,9 @@ def test_the_best_ratio_is_of_what_answers_in_time(outcomes: Outcomes) -> None:
     assert cells["10 Mbit/s"]["100 ms"] == "-"  # computing alone takes longer
     assert cells["10 Mbit/s"]["150 ms"].startswith("256x after layer3: ")
     assert cells["0.1 Mbit/s"]["150 ms"] == "-"
+
+
+def test_a_shares_interval_ends_where_shares_do() -> None:
+    assert in_percent(Interval(82.3, 48.7, 115.9)) == "82.3 (48.7 to 100.0)"
+    assert in_percent(Interval(3.0, -2.0, 8.0)) == "3.0 (0.0 to 8.0)"
+    assert in_percent(Interval(3.0, -math.inf, math.inf)) == "3.0"

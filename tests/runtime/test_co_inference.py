@@ -280,6 +280,18 @@ def test_chained_jobs_are_issued_when_the_last_has_ended_and_none_when_time_is_u
     assert rows[stopped.job_id + 1].arrival_s >= 0.25
 
 
+def test_a_chained_job_that_comes_to_nothing_holds_its_device_until_its_deadline(
+    tmp_path: Path, namespace_pid: int
+) -> None:
+    async def main() -> list[LedgerRow]:
+        bench = Bench(tmp_path, namespace_pid, Always(Decision(SPLIT, "edge9")))
+        return await run(bench, jobs(*[0.0] * 100), chained_s=0.8)
+
+    rows = asyncio.run(main())
+    assert [one.error for one in rows] == ["edge9: there is no way there from dev1"] * 2
+    assert rows[0].arrival_s + 0.5 <= rows[1].arrival_s < 0.8
+
+
 def test_an_edge_refuses_garbage_and_serves_on(tmp_path: Path, namespace_pid: int) -> None:
     async def main() -> list[LedgerRow]:
         bench = Bench(tmp_path, namespace_pid, Always(Decision(SPLIT, "edge1")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from testbed.documents.resolved import (
@@ -130,6 +131,15 @@ def test_in_a_single_stream_a_job_arrives_when_the_last_has_ended(simulate: Simu
     ends_s = [row.arrival_s + row.completion_ms / 1e3 for row in rows]
     assert [row.arrival_s for row in rows[1:]] == pytest.approx(ends_s[:-1]) and 23 <= len(rows) <= 25
     assert rows[0].arrival_s == 0 and ends_s[-1] > 1.0 > rows[-1].arrival_s
+
+
+def test_in_a_single_stream_a_job_that_comes_to_nothing_holds_its_device_until_its_deadline(simulate: Simulate) -> None:
+    one = star(1)
+    found = simulate(one, jobs(one, 1000, every_s=0.0), FULL, [KillEvent(0.5, "edge1")], chained_s=2.0)
+    rows = sorted(found.rows, key=lambda row: row.job_id)
+    dropped = [row for row in rows if row.outcome is Outcome.DROPPED]
+    assert 4 <= len(dropped) <= 8 and rows[0].outcome is Outcome.ON_TIME
+    assert np.diff([row.arrival_s for row in dropped[1:]]) == pytest.approx(0.2)  # the first was at work in the kill
 
 
 class Shares:

@@ -117,6 +117,32 @@ def test_packets_that_a_queue_dropped_before_they_were_counted_are_not_expected(
     assert faults(prove(STAR, counts, tallies(), ROWS)) == []
 
 
+def test_what_a_shared_link_lost_is_told_apart_by_bytes_not_by_segments() -> None:
+    two = msgspec.structs.replace(
+        STAR,
+        edges=dict.fromkeys(("edge1", "edge2"), STAR.edges["edge1"]),
+        devices={"dev1": STAR.devices["dev1"]},
+        links=tuple(ResolvedLink(name, "ap1", LINK, LINK) for name in ("dev1", "edge1", "edge2")),
+    )
+    lost = {"edge1": 10 * 1500, "edge2": 40 * 352}  # of a warm-up's full segments; of small frames
+    up = [
+        Tally("dev1", "edge1", 0, 101_360, 115_840, 14_480, 80 * 52, segments=80, received_segments=0),
+        Tally("dev1", "edge2", 300_000, 0, 312_000, 12_000, 1040 * 52, segments=1040, received_segments=0),
+    ]
+    down = [Tally(one.receiver, "dev1", received_segments=got) for one, got in zip(up, (70, 1000), strict=True)]
+    none = Carried(0, 0, 0, 0, 0)
+    entered = {one.receiver: one.sent_bytes + one.header_bytes for one in up}
+    whole = sum(entered.values())
+    counts = {(name, "ap1", way): none for name in ("dev1", "edge1", "edge2") for way in ("up", "down")}
+    counts["dev1", "ap1", "up"] = Carried(whole, 1120, whole - sum(lost.values()), 1070, 50)
+    for name, segments in (("edge1", 70), ("edge2", 1000)):
+        left = entered[name] - lost[name]
+        counts[name, "ap1", "down"] = Carried(left, segments, left, segments, 0)
+    rows = [msgspec.structs.replace(row("dev1", 300_000), edge="edge2")]
+    entries = prove(two, counts, [*up, *down], rows)
+    assert faults(entries) == [] and all(abs(entry.unexplained_bytes) <= 1 for entry in entries)
+
+
 def test_selective_acknowledgements_explain_some_bytes_a_segment_out_of_order() -> None:
     counts, found = carried(), tallies()
     old = counts["dev1", "ap1", "down"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
@@ -74,7 +75,7 @@ def successes(outcomes: Outcomes, methods: Sequence[Method]) -> list[Table]:
             sweep,
             form,
             lambda row: 100 * row.success(SUCCESS_LIMIT_MS),
-            lambda interval: in_figures(interval, 1).removesuffix(" (one seed: no interval)"),
+            in_percent,
             note,
         )
         for sweep, said, form, note in sweeps
@@ -201,6 +202,13 @@ def in_milliseconds(interval: Interval) -> str:
     """A time with its interval, where there is one."""
     digits = 0 if interval.value >= 100 else 1
     return in_figures(interval, digits).removesuffix(" (one seed: no interval)")
+
+
+def in_percent(interval: Interval) -> str:
+    """A share in percent with its interval, where there is one, which ends where shares do."""
+    if math.isfinite(interval.low):
+        interval = Interval(interval.value, max(0.0, interval.low), min(100.0, interval.high))
+    return in_figures(interval, 1).removesuffix(" (one seed: no interval)")
 
 
 def _rate(interval: Interval) -> str:
