@@ -15,6 +15,7 @@ import msgspec
 from testbed.documents.resolved import ResolvedTopology
 from testbed.jobs.ledger import LedgerRow
 from testbed.network.counters import Carried, Direction
+from testbed.offloading.prediction import HEADER_BYTES, SEGMENT_BYTES
 from testbed.reporting.verdict import BYTES_NOISE, BYTES_TOLERANCE
 from testbed.runtime import paths
 from testbed.runtime.paths import Hop
@@ -124,11 +125,12 @@ def _lost(counted: Carried, flows: Sequence[_Flow]) -> list[float]:
 
 
 def _lost_on_its_way(flow: _Flow) -> float | None:
-    """In IP bytes, about: what TCP sent again, and the headers of all segments that did not arrive."""
+    """In IP bytes, about: the segments that did not arrive with what TCP sent again, as far as they hold it: some of it
+    had arrived."""
     if not flow.sent or not flow.back:
         return None
     segments = max(0, flow.sent.segments - flow.back.received_segments)
-    return flow.sent.retransmitted_bytes + segments * flow.sent.header_bytes / flow.sent.segments if segments else 0.0
+    return min(flow.sent.retransmitted_bytes, segments * SEGMENT_BYTES) + segments * HEADER_BYTES
 
 
 def _queue_bytes(counted: Carried, flows: Sequence[_Flow]) -> float:
