@@ -9,7 +9,8 @@ import msgspec
 _OPTIONS, _TIMESTAMPS = 5, 1
 _SENT = struct.Struct("=QQ")  # bytes sent, and of these retransmitted
 _WORD = struct.Struct("=I")
-_AT_SENT_SEGMENTS, _AT_RECEIVED_SEGMENTS, _AT_SENT_BYTES, _AT_DISORDERED = 136, 140, 200, 224
+_PAIR = struct.Struct("=II")
+_AT_RETRANSMITTED_SEGMENTS, _AT_SEGMENTS, _AT_DATA_SEGMENTS, _AT_SENT_BYTES, _AT_DISORDERED = 100, 136, 152, 200, 224
 LEAST_BYTES = _AT_DISORDERED + _WORD.size
 """What a kernel must tell in its `tcp_info` (linux/tcp.h; Linux 5.5 and later do)."""
 
@@ -34,6 +35,9 @@ class Tally(msgspec.Struct):
     header_bytes: int = 0  # IP and TCP headers, of acknowledgements and handshakes too; no selective acknowledgements
     segments: int = 0
     received_segments: int = 0
+    data_segments: int = 0  # of `segments`, and so the next: those with a payload; duplicates count
+    received_data_segments: int = 0
+    retransmitted_segments: int = 0
     disordered: int = 0  # segments that came out of order, each of which may have been acknowledged selectively
 
     @property
@@ -52,12 +56,16 @@ class Tally(msgspec.Struct):
                 f"this kernel's tcp_info has {len(info)} bytes, {LEAST_BYTES} are needed: Linux 5.5 or later"
             )
         sent, retransmitted = _SENT.unpack_from(info, _AT_SENT_BYTES)
-        (segments,) = _WORD.unpack_from(info, _AT_SENT_SEGMENTS)
+        segments, received = _PAIR.unpack_from(info, _AT_SEGMENTS)
+        data_received, data_sent = _PAIR.unpack_from(info, _AT_DATA_SEGMENTS)
         header = _HEADERS_BYTES + (_TIMESTAMPS_BYTES if info[_OPTIONS] & _TIMESTAMPS else 0)
         self.sent_bytes += sent
         self.retransmitted_bytes += retransmitted
         self.segments += segments
-        self.received_segments += _WORD.unpack_from(info, _AT_RECEIVED_SEGMENTS)[0]
+        self.received_segments += received
+        self.data_segments += data_sent
+        self.received_data_segments += data_received
+        self.retransmitted_segments += _WORD.unpack_from(info, _AT_RETRANSMITTED_SEGMENTS)[0]
         self.disordered += _WORD.unpack_from(info, _AT_DISORDERED)[0]
         self.header_bytes += header * segments
         if accepted:  # the answer to a SYN is sent before there is a socket that could count it

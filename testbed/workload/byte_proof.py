@@ -7,6 +7,7 @@ else crosses a link was not the run's, or the ledger is wrong.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -15,11 +16,12 @@ import msgspec
 from testbed.documents.resolved import ResolvedTopology
 from testbed.jobs.ledger import LedgerRow
 from testbed.network.counters import Carried, Direction
-from testbed.offloading.prediction import HEADER_BYTES, SEGMENT_BYTES
+from testbed.offloading.prediction import HEADER_BYTES
 from testbed.reporting.verdict import BYTES_NOISE, BYTES_TOLERANCE
 from testbed.runtime import paths
 from testbed.runtime.paths import Hop
 from testbed.runtime.tally import Tally
+from testbed.workload.losses import apportioned
 
 _DIRECTIONS: tuple[paths.Direction, ...] = ("up", "down")
 _SELECTIVE_BYTES = 28
@@ -77,12 +79,11 @@ def prove(
         for hop in flow.way:
             over[hop].append(flow)
     counted = {hop: carried[(*_link(topology, hop), hop.direction)] for hop in hops}
-    lost_here = {hop: iter(_lost(counted[hop], over[hop])) for hop in hops}
-    for flow in flows:
-        so_far = 0.0
-        for hop in flow.way:
+    lost_here = {hop: _lost_here(counted[hop], over[hop]) for hop in hops}
+    lost = apportioned([flow.way for flow in flows], [*map(_sent, flows)], [*map(_lost, flows)], lost_here)
+    for flow, parts in zip(flows, lost, strict=True):
+        for hop, so_far in zip(flow.way, itertools.accumulate(parts, initial=0.0), strict=False):
             lost_before[hop] += so_far
-            so_far += next(lost_here[hop])  # which are in the flows' order
     return [_entry(_link(topology, hop), hop.direction, counted[hop], over[hop], lost_before[hop]) for hop in hops]
 
 
@@ -106,31 +107,24 @@ def _flows(topology: ResolvedTopology, tallies: Iterable[Tally], rows: Iterable[
     return flows
 
 
-def _lost(counted: Carried, flows: Sequence[_Flow]) -> list[float]:
-    """What each flow lost on one direction of a link, in IP bytes.
-
-    The link's whole loss is known; a flow's part of it is in proportion to all that it lost on its way.
-    """
-    link_bytes = counted.entered_bytes - counted.delivered_bytes + _queue_bytes(counted, flows)
-    for weights in (
-        [_lost_on_its_way(flow) for flow in flows],
-        [flow.sent.retransmitted_bytes if flow.sent else 0 for flow in flows],
-        [flow.sent.sent_bytes + flow.sent.header_bytes if flow.sent else 0 for flow in flows],
-    ):
-        known = [weight for weight in weights if weight is not None]
-        whole = sum(known, 0)
-        if len(known) == len(flows) and whole:
-            return [link_bytes * weight / whole for weight in known]
-    return [0.0] * len(flows)
+def _lost_here(counted: Carried, flows: Sequence[_Flow]) -> float:
+    """On one direction of a link, in IP bytes."""
+    return max(0.0, counted.entered_bytes - counted.delivered_bytes + _queue_bytes(counted, flows))
 
 
-def _lost_on_its_way(flow: _Flow) -> float | None:
-    """In IP bytes, about: the segments that did not arrive with what TCP sent again, as far as they hold it: some of it
-    had arrived."""
-    if not flow.sent or not flow.back:
+def _lost(flow: _Flow) -> float | None:
+    """By a flow on its whole way, in IP bytes, about: how many segments did not arrive, and how many with a payload, is
+    known; payloads count as of the mean size of what TCP sent again, some of which had arrived."""
+    sent, back = flow.sent, flow.back
+    if not sent or not back:
         return None
-    segments = max(0, flow.sent.segments - flow.back.received_segments)
-    return min(flow.sent.retransmitted_bytes, segments * SEGMENT_BYTES) + segments * HEADER_BYTES
+    payload_bytes = sent.retransmitted_bytes / max(1, sent.retransmitted_segments)
+    lost = max(0, sent.segments - back.received_segments)
+    return lost * HEADER_BYTES + max(0, sent.data_segments - back.received_data_segments) * payload_bytes
+
+
+def _sent(flow: _Flow) -> int:
+    return flow.sent.sent_bytes + flow.sent.header_bytes if flow.sent else 0
 
 
 def _queue_bytes(counted: Carried, flows: Sequence[_Flow]) -> float:

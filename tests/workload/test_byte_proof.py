@@ -27,7 +27,13 @@ STAR = ResolvedTopology(
     devices={name: ResolvedDevice(("ap1",), Compute(1e9)) for name in ("dev1", "dev2")},
     links=tuple(ResolvedLink(name, "ap1", LINK, LINK) for name in ("dev1", "dev2", "edge1")),
 )
-TCP = {"warm_up_bytes": 100_000, "sent_bytes": 610_000, "retransmitted_bytes": 10_000}
+TCP = {
+    "warm_up_bytes": 100_000,
+    "sent_bytes": 610_000,
+    "retransmitted_bytes": 10_000,
+    "retransmitted_segments": 7,
+    "data_segments": 430,
+}
 """500,000 bytes of frames and the warm-up, some of it twice, in 430 segments of which 423 arrived."""
 
 
@@ -48,7 +54,18 @@ def tallies() -> list[Tally]:
         for name in ("dev1", "dev2")
     ]
     down = [
-        Tally("edge1", name, 4_000, 40, 4_040, 0, header_bytes=100 * 52, segments=100, received_segments=423)
+        Tally(
+            "edge1",
+            name,
+            4_000,
+            40,
+            4_040,
+            0,
+            header_bytes=100 * 52,
+            segments=100,
+            received_segments=423,
+            received_data_segments=423,
+        )
         for name in ("dev1", "dev2")
     ]
     return [*up, *down]
@@ -124,18 +141,23 @@ def test_what_a_shared_link_lost_is_told_apart_by_bytes_not_by_segments() -> Non
         devices={"dev1": STAR.devices["dev1"]},
         links=tuple(ResolvedLink(name, "ap1", LINK, LINK) for name in ("dev1", "edge1", "edge2")),
     )
-    lost = {"edge1": 10 * 1500, "edge2": 40 * 352}  # full segments, one more sent again; small frames
+    lost = {"edge1": 10 * 1500, "edge2": 40 * 352}  # full segments; small frames, of which ten more were sent again
     up = [
-        Tally("dev1", "edge1", 0, 99_912, 115_840, 15_928, 80 * 52, segments=80, received_segments=0),
-        Tally("dev1", "edge2", 300_000, 0, 312_000, 12_000, 1040 * 52, segments=1040, received_segments=0),
+        Tally("dev1", "edge1", 0, 99_912, 115_840, 15_928, 80 * 52, 80, data_segments=80, retransmitted_segments=11),
+        Tally(
+            "dev1", "edge2", 300_000, 0, 315_000, 15_000, 1050 * 52, 1050, data_segments=1050, retransmitted_segments=50
+        ),
     ]
-    down = [Tally(one.receiver, "dev1", received_segments=got) for one, got in zip(up, (70, 1000), strict=True)]
+    down = [
+        Tally(one.receiver, "dev1", received_segments=got, received_data_segments=got)
+        for one, got in zip(up, (70, 1010), strict=True)
+    ]
     none = Carried(0, 0, 0, 0, 0)
     entered = {one.receiver: one.sent_bytes + one.header_bytes for one in up}
     whole = sum(entered.values())
     counts = {(name, "ap1", way): none for name in ("dev1", "edge1", "edge2") for way in ("up", "down")}
-    counts["dev1", "ap1", "up"] = Carried(whole, 1120, whole - sum(lost.values()), 1070, 50)
-    for name, segments in (("edge1", 70), ("edge2", 1000)):
+    counts["dev1", "ap1", "up"] = Carried(whole, 1130, whole - sum(lost.values()), 1080, 50)
+    for name, segments in (("edge1", 70), ("edge2", 1010)):
         left = entered[name] - lost[name]
         counts[name, "ap1", "down"] = Carried(left, segments, left, segments, 0)
     rows = [msgspec.structs.replace(row("dev1", 300_000), edge="edge2")]
@@ -152,15 +174,28 @@ def test_selective_acknowledgements_explain_some_bytes_a_segment_out_of_order() 
     assert faults(prove(STAR, counts, found, ROWS)) == []
 
 
+_INFO = (  # offset, bytes, value
+    (100, 4, 7),
+    (136, 4, 430),
+    (140, 4, 100),
+    (152, 4, 90),
+    (156, 4, 427),
+    (200, 8, 610_000),
+    (208, 8, 10_000),
+    (224, 4, 3),
+)
+
+
 def test_tcp_info_is_read_by_its_offsets() -> None:
     info = bytearray(LEAST_BYTES)
     info[5] = 1  # timestamps
-    for at, size, value in ((136, 4, 430), (140, 4, 100), (200, 8, 610_000), (208, 8, 10_000), (224, 4, 3)):
+    for at, size, value in _INFO:
         info[at : at + size] = value.to_bytes(size, "little")
     tally = Tally("dev1", "edge1", written_bytes=500_000, warm_up_bytes=100_000)
     tally.add(bytes(info), accepted=False)
     assert (tally.sent_bytes, tally.retransmitted_bytes, tally.segments) == (610_000, 10_000, 430)
     assert (tally.received_segments, tally.disordered) == (100, 3)
+    assert (tally.data_segments, tally.received_data_segments, tally.retransmitted_segments) == (427, 90, 7)
     assert tally.header_bytes == 430 * 52 + 8 and tally.unsent_bytes == 0
     with pytest.raises(ValueError, match=r"Linux 5\.5"):
         tally.add(bytes(info[:200]), accepted=False)
