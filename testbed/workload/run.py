@@ -159,6 +159,7 @@ class Book:
 
     def __init__(self, inputs: Inputs, policy: str, stored: StoredRun) -> None:
         self._open = {job.job_id: job for job in inputs.jobs}
+        self._devices = {job.device for job in inputs.jobs}
         self._labels, self._policy, self._stored = inputs.labels, policy, stored
         self.issued = len(inputs.jobs)
         self.rows: list[LedgerRow] = []
@@ -195,7 +196,9 @@ class Book:
     def close(self, lost: Lost, fault: BaseException | None = None) -> None:
         """Account for the jobs whose device's process did not live to do so: nobody knows whether they were sent."""
         cut_short = next(iter(_cut_short(fault)), None)
-        reasons = {device: lost(device) or cut_short for device in {job.device for job in self._open.values()}}
+        reasons = {device: why for device in self._devices if (why := lost(device) or cut_short)}
+        if not reasons:
+            return  # asked at every poll, and there may be many jobs
         self.add(
             [
                 ledger.unanswered(
@@ -211,7 +214,7 @@ class Book:
                     attempts=0,
                 )
                 for job in list(self._open.values())
-                if (reason := reasons[job.device])  # without one its row is missing, and the verdict says so
+                if (reason := reasons.get(job.device))  # without one its row is missing, and the verdict says so
             ]
         )
 
