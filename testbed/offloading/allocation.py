@@ -28,6 +28,7 @@ HELD_BACK = 0.05
 """The share of an edge that those which cannot be on time divide evenly; all of it, where nobody can be."""
 
 _TOLERANCE = 1e-6  # of the sum of shares
+_LEAST = 1e-300  # added to what may be 0 and is divided by
 _STEPS = 30  # from above, each at least squares the small excess of the sum; seldom more than 8 are needed
 
 
@@ -42,7 +43,7 @@ class Resource(Protocol):
         """`[P]`: work a second with a share from 0 (not included) to 1."""
         ...
 
-    def need(self, rate: Floats) -> tuple[Floats, Floats]:
+    def need(self, rate: Floats) -> tuple[Floats, Floats | float]:
         """`[P]` each: the share that gives this rate, and its elasticity d ln share / d ln rate.
 
         A rate that no share up to 1 gives needs some share above 1.
@@ -63,9 +64,9 @@ class Divided(NamedTuple):
         """In the unit of `whole`."""
         return self.whole * share
 
-    def need(self, rate: Floats) -> tuple[Floats, Floats]:
+    def need(self, rate: Floats) -> tuple[Floats, float]:
         """The share, and its elasticity 1."""
-        return rate / self.whole, np.ones_like(rate)
+        return rate / self.whole, 1.0
 
 
 class Limited(NamedTuple):
@@ -82,9 +83,9 @@ class Limited(NamedTuple):
         """In the unit of `whole`."""
         return np.minimum(self.whole * share, self.most)
 
-    def need(self, rate: Floats) -> tuple[Floats, Floats]:
+    def need(self, rate: Floats) -> tuple[Floats, float]:
         """The share, and its elasticity 1; 2 for a rate that the link does not pass."""
-        return np.where(rate > self.most * (1 + _TOLERANCE), 2.0, rate / self.whole), np.ones_like(rate)
+        return np.where(rate > self.most * (1 + _TOLERANCE), 2.0, rate / self.whole), 1.0
 
 
 class Shannon(NamedTuple):
@@ -124,28 +125,22 @@ def shares(resource: Resource, work: Floats, left_s: Floats, group: Integers) ->
     """
     if not len(work):
         return np.zeros(0)
-    group, groups = _numbered_without_gaps(group)
+    groups = int(group.max()) + 1
     taken, room = _taken_in(resource, work, left_s, group, groups)
     left_s = np.where(taken, left_s, np.inf)  # an endless deadline needs nothing
     slack = np.full(groups, np.inf)
     np.minimum.at(slack, group, left_s - work / resource.rate(1.0))
     slack[np.isinf(slack)] = 0.0  # where nobody is taken in
-    share = np.zeros(len(work))
+    share, most = np.zeros(len(work)), room * (1 + _TOLERANCE)
     for _ in range(_STEPS):
         time_s = left_s - slack[group]
         share, elasticity = resource.need(work / time_s)
         total = np.bincount(group, share, groups)
-        if (total <= room * (1 + _TOLERANCE)).all():
+        if (total <= most).all():
             break
         rise = np.bincount(group, share * elasticity / time_s, groups)
-        excess = total * np.log(np.maximum(total / room, 1.0))
-        slack -= np.divide(excess, rise, out=np.zeros(groups), where=excess > 0)
+        slack -= total * np.log(np.maximum(total / room, 1.0)) / (rise + _LEAST)
     return _with_the_late(share, taken, group, groups)
-
-
-def _numbered_without_gaps(group: Integers) -> tuple[Integers, int]:
-    present = np.bincount(group) > 0
-    return (np.cumsum(present) - 1)[group], int(present.sum())
 
 
 def _taken_in(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from testbed.jobs.decision import Kind
 from testbed.offloading.problem import Graph
 from testbed.offloading.scenario import Floats
 
@@ -46,7 +45,7 @@ def graph_of(terms: Terms, equal: EqualShares) -> Graph:
         menu.whole_flops / terms.device_flops_per_s / terms.deadline_s,
     )
     options = (
-        *(np.array([row.option.kind is kind for row in menu.rows]) for kind in Kind),
+        *menu.kinds,
         menu.edge_flops / 1e9,
         np.where(away, _decades(menu.payload_bits, 1e4), 0.0),
         10 * (menu.accuracy - 0.9),

@@ -97,7 +97,7 @@ class MecProblem(OffloadingProblem):
             on_time=on_time,
             accuracy=np.where(on_time, menu.accuracy[choice], 0.0),
             energy_j=computing_j + scenario.power_w * uplink_s,
-            reward=worth(completion_s, terms.deadline_s, menu.accuracy[choice], terms.psi),
+            reward=worth(completion_s / terms.deadline_s - 1, menu.accuracy[choice], terms.psi),
         )
 
 

@@ -34,6 +34,9 @@ from testbed.offloading.scenario import Floats
 SOONER = 1e-3
 """Of a reward, what a deadline sooner is worth: less than a photograph more or less right in a thousand."""
 
+_TOGETHER = 1 << 14
+"""Rewards worked out in one go: small problems in few goes, large ones in the processor's cache."""
+
 
 class Menu:
     """The options of every device, A of them: each row of a profile, at each edge unless it is local.
@@ -56,6 +59,8 @@ class Menu:
         self.device_flops = np.array([row.head_flops + row.encode_flops for row in self.rows])
         self.edge_flops = np.maximum([row.decode_flops + row.tail_flops for row in self.rows], 1.0)
         self.edge_flops[self.edge < 0] = 0.0
+        self.kinds = np.array([[row.option.kind is kind for row in self.rows] for kind in Kind])  # [3, A]
+        self.device_works, self.device_work = np.unique(self.device_flops, return_inverse=True)  # [A]: its number
         self.whole_flops = max(row.head_flops + row.tail_flops for row in self.rows)
         self.photograph_bits = 8.0 * 3 * profile.input_px**2
 
@@ -161,11 +166,11 @@ class OffloadingProblem:
     @cached_property
     def _later_s(self) -> Floats:
         """`[Q, U, A]`: in each way in which jobs may come, how much longer they take than at the slot's beginning."""
-        terms, (own, option) = self.terms, np.unique(self.terms.menu.device_flops, return_inverse=True)
-        backlog_s, own_s = terms.device_backlog_s[:, None], own / terms.device_flops_per_s[:, None]
+        terms, menu = self.terms, self.terms.menu
+        backlog_s, own_s = terms.device_backlog_s[:, None], menu.device_works / terms.device_flops_per_s[:, None]
         _, after_s, gap_s = terms.arrivals
         waits_s = arriving.wait_s(backlog_s, own_s, after_s[..., None], gap_s[..., None])
-        later: Floats = (waits_s - np.where(own_s > 0, backlog_s, 0.0))[..., option]
+        later: Floats = (waits_s - np.where(own_s > 0, backlog_s, 0.0))[..., menu.device_work]
         return later
 
     def _uplink_s(self, share: Floats | float) -> Floats:
@@ -231,15 +236,26 @@ class OffloadingProblem:
     ) -> Floats:
         """The mean reward, of the completion `computing_s` being the edge's part, over what the edge may give and over
         the ways in which jobs may come, `[Q, ...]`."""
-        speeds, psi = self.terms.speeds, self.terms.psi
+        late = (completion_s + later_s) / deadline_s - 1  # [Q, ...]
+        slower = 1 / self.terms.speeds - 1
+        slower_by = computing_s / deadline_s
         total = np.zeros(completion_s.shape)
-        for longer in 1 / speeds - 1:
-            taken_s = completion_s + later_s + longer * computing_s
-            total += (probability * worth(taken_s, deadline_s, accuracy, psi)).sum(axis=0)
-        return total / len(speeds)
+        ways, together = len(late) * len(slower), max(1, _TOGETHER // total.size)
+        for first in range(0, ways, together):
+            arrival, speed = np.divmod(np.arange(first, min(first + together, ways)), len(slower))
+            taken = late[arrival]
+            taken += slower[speed].reshape(-1, *(1,) * total.ndim) * slower_by
+            total += (probability[arrival] * worth(taken, accuracy, self.terms.psi)).sum(axis=0)
+        return total / len(slower)
 
 
-def worth(completion_s: Floats, deadline_s: Floats, accuracy: Floats, psi: float) -> Floats:
-    """The reward of jobs: the accuracy on time, else a penalty that grows to psi at twice the deadline."""
-    late = completion_s / deadline_s - 1
-    return np.where(late <= 0, accuracy, -psi * np.minimum(late, 1.0))
+def worth(late: Floats, accuracy: Floats, psi: float) -> Floats:
+    """The reward of jobs: the accuracy on time, else a penalty that grows to psi at twice the deadline.
+
+    `late` is completion by deadline, less 1; the rewards take its place.
+    """
+    on_time = late <= 0
+    np.minimum(late, 1.0, out=late)
+    late *= -psi
+    np.copyto(late, accuracy, where=on_time)
+    return late
