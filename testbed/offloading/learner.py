@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,6 +34,9 @@ Weights = Mapping[str, Any]
 
 FORBIDDEN = -1e4
 """Added to the score of what is not allowed."""
+
+_TOGETHER = 8192
+"""Edges that a step goes through together: what is computed of more leaves the cache, and takes three times as long."""
 
 _FORMAT = "testbed-learner-1"
 
@@ -157,7 +160,7 @@ class Learner:
         devices = sum(shape[0] * len(indices) for shape, indices in sizes.items())
         optimiser.zero_grad()
         loss = 0.0
-        for indices in sizes.values():  # slots of one size are stacked
+        for indices in _stackable(sizes):
             graphs, choices = zip(*(self._memory[index] for index in indices), strict=True)
             stacked = [
                 torch.from_numpy(np.stack(arrays).astype(np.float32, copy=False))
@@ -240,6 +243,14 @@ class Learner:
             for name in moments:
                 weight, _, key = name.rpartition("/")
                 state[self._tensors[weight]][key] = torch.from_numpy(arrays[f"adam/{name}"].copy())
+
+
+def _stackable(slots: Mapping[tuple[int, ...], list[int]]) -> Iterator[list[int]]:
+    """Slots by the shape of their choices, in lists of one shape and no more edges than go together."""
+    for shape, indices in slots.items():
+        together = max(1, _TOGETHER // math.prod(shape))
+        for first in range(0, len(indices), together):
+            yield indices[first : first + together]
 
 
 class _State(msgspec.Struct, frozen=True):
