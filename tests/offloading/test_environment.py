@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -68,7 +69,8 @@ def test_an_episode_without_slots_is_refused(profile: Profile) -> None:
         OffloadingEnv(SCENARIO, profile, episode_slots=0)
 
 
-def test_stable_baselines3_trains_on_it(profile: Profile) -> None:
+def test_stable_baselines3_trains_on_it(profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SB3_LOGDIR", str(tmp_path))  # else a folder of its own under /tmp
     sb3 = pytest.importorskip("stable_baselines3", reason="the optional extra sb3 is not installed")
     env = OffloadingEnv(SCENARIO, profile)
     model = sb3.PPO("MlpPolicy", env, n_steps=64, batch_size=32, n_epochs=2, seed=0, device="cpu")

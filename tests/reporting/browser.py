@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 _ANSWERS_WITHIN_S = 60.0
+_ENDS_WITHIN_S = 5.0
 _ARGUMENTS = (
     "--headless=new",
     "--no-sandbox",  # root has none
@@ -54,6 +55,9 @@ class Browser:
             self.call("Browser.close")
         for stream in (self._send, self._receive):
             os.close(stream)
+        until = time.monotonic() + _ENDS_WITHIN_S  # it removes what it has under /tmp
+        while time.monotonic() < until and not os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            time.sleep(0.02)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._pid, signal.SIGKILL)
         os.waitpid(self._pid, 0)
