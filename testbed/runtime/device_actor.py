@@ -27,6 +27,7 @@ from testbed.runtime.connection import EdgeConnection
 from testbed.runtime.decider import Assigned, SlotClock, ahead_s
 from testbed.runtime.device import Device, EdgeLink
 from testbed.runtime.memory import settle
+from testbed.runtime.precedence import go_along, go_first
 from testbed.runtime.run_spec import NodeAddress, RunSpec
 from testbed.runtime.tally import Tally
 from testbed.runtime.user_modules import make_importable_anew
@@ -91,6 +92,7 @@ class DeviceActor:
             )
         await asyncio.gather(*(device.open() for device in self._devices.values()))
         settle()
+        go_first(*(self._topology.devices[name].limits for name in self._names))
 
     async def start(self, start_s: float) -> None:
         """Let the run begin at an instant of the monotonic clock; returns at once."""
@@ -108,6 +110,7 @@ class DeviceActor:
 
     async def finish(self) -> bytes:
         """End the run, whatever is still open: msgpack of the rows not yet collected and the pacing overruns."""
+        go_along()
         if self._telling:
             self._telling.cancel()
             await asyncio.gather(self._telling, return_exceptions=True)

@@ -17,6 +17,7 @@ from testbed.runtime.board import Board
 from testbed.runtime.compute import NodeCompute, RunInputs, make_compute
 from testbed.runtime.edge import Edge
 from testbed.runtime.memory import settle
+from testbed.runtime.precedence import go_along, go_first
 from testbed.runtime.run_spec import NodeAddress, RunSpec
 from testbed.runtime.tally import Tally
 from testbed.runtime.user_modules import make_importable_anew
@@ -57,6 +58,7 @@ class EdgeActor:
         self._tallies = {device: Tally(self._name, device) for device in self._devices.values()}
         await self._switch_on()
         settle()
+        go_first(self._topology.edges[self._name].limits)
 
     async def start(self, start_s: float) -> None:
         """Let the run begin at an instant of the monotonic clock; returns at once."""
@@ -70,6 +72,7 @@ class EdgeActor:
 
     async def finish(self) -> int:
         """End the run: stop listening, drop the connections. Returns the pacing overruns."""
+        go_along()
         if self._power:
             self._power.cancel()
             await asyncio.gather(self._power, return_exceptions=True)

@@ -28,6 +28,7 @@ from testbed.runtime.device_actor import DeviceActor
 from testbed.runtime.edge_actor import EdgeActor
 from testbed.runtime.paths import Hop
 from testbed.runtime.power import PowerEvent
+from testbed.runtime.precedence import go_along
 from testbed.runtime.run_spec import NodeAddress, RunSpec
 from testbed.runtime.tally import Tally
 
@@ -94,7 +95,11 @@ class Stage:
         drain_s: float = 3.0,
     ) -> Played:
         """Run the jobs, sent to the edges in turn; `meanwhile` is told when the run starts (monotonic clock)."""
-        return asyncio.run(self._play(list(jobs), list(edges), tuple(events), meanwhile, drain_s))
+        try:
+            return asyncio.run(self._play(list(jobs), list(edges), tuple(events), meanwhile, drain_s))
+        except BaseException:  # the actors may not have come to their ends
+            go_along()
+            raise
 
     async def _play(
         self,
