@@ -23,7 +23,7 @@ _WINDOW_S = 0.25
 _ALIKE = 0.1
 """The rate is found when the two best windows differ by no more than this share, and is the second's: TCP halts for
 longer than a window where it first overran a queue, and hands over in the next what it had kept back meanwhile."""
-_RATE_S = 2.5
+_RATE_S = 2.0
 """How long each direction is filled at most."""
 _HEADERS = 28  # IPv4 and UDP
 _LARGEST = 1550  # a packet of 1,500 bytes in a tunnel
