@@ -30,6 +30,7 @@ from testbed.aecnn.training.config import Compression, Config, ConfigError
 from testbed.aecnn.training.curves import CurveRecorder
 from testbed.aecnn.training.exits import train_exits
 from testbed.aecnn.training.keeping import Stages
+from testbed.aecnn.training.memory import keep_freed_memory
 from testbed.aecnn.training.progress import Progress
 from testbed.aecnn.training.recompress import train_on_recompressed
 from testbed.jobs.decision import Kind, OperatingPoint
@@ -63,6 +64,7 @@ class TrainingRun:
         """All stages; returns the checkpoint's path. Beside it lie the sample of photographs never trained on, and the
         study: what became of each of them under every method.
         """
+        keep_freed_memory()
         self.backbone.train()
         exits = train_exits(self.network, self.backbone.pixels("train"), self.config, self.stages, self.progress)
         outcomes = self._outcomes("whole", (), exits) + self._tuned_outcomes()
