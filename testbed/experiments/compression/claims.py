@@ -79,6 +79,11 @@ def whole(number: float) -> str:
     return f"{number:,.0f}"
 
 
+def seeds_in_words(seeds: int) -> str:
+    """How many there are."""
+    return f"{seeds} seed" + ("s" if seeds != 1 else "")
+
+
 def verdict_over(comparison: Comparison) -> str:
     """Of the claim that the first method is above at every budget. It fails where it is below at one."""
     if all(at.above for at in comparison.at):
@@ -99,7 +104,7 @@ def in_words(comparison: Comparison) -> str:
         f"{', '.join(spans)} bytes"
         + (f" (the rival's useful points have {whole(least)} to {whole(most)})" if short else "")
         + f"; {in_points(comparison.mean)} points over all "
-        f"({_of_seeds(comparison.seeds)}, {comparison.photographs} photographs)"
+        f"({seeds_in_words(comparison.seeds)}, {comparison.photographs} photographs)"
     )
 
 
@@ -141,7 +146,7 @@ def _loss_of(studies: Studies, points: Sequence[Point]) -> tuple[Interval, str]:
         f"{best.label}: {whole(best.mean_bytes)} bytes, nominal {whole(best.nominal_ratio or 0)}x, "
         f"measured {whole(studies.measured_ratio(best) or 0)}x"
     )
-    return lost, f"loss of {in_points(lost, '')} points ({described}; {_of_seeds(int(best.seeds.sum()))})"
+    return lost, f"loss of {in_points(lost, '')} points ({described}; {seeds_in_words(int(best.seeds.sum()))})"
 
 
 def _beyond_bottlenet(studies: Studies) -> list[Finding]:
@@ -162,14 +167,14 @@ def _converges(one: Convergence) -> Finding:
         verdict_of(one.lead),
         f"{in_points(one.lead)} points of accuracy, mean over the passes; {in_points(one.lead_at_end)} after the last; "
         f"{one.passes_step_by_step:.1f} against {one.passes_end_to_end:.1f} passes to within a point of the lower end "
-        f"({_of_seeds(one.seeds)})",
+        f"({seeds_in_words(one.seeds)})",
     )
 
 
 def _uncompressed(studies: Studies) -> Finding:
     accuracy = bootstrap(studies.uncompressed.right)
     beyond = Interval(accuracy.value - ACCURACY_GOAL, accuracy.low - ACCURACY_GOAL, accuracy.high - ACCURACY_GOAL)
-    figures = f"{in_points(accuracy, '')} %, {_of_seeds(len(studies.seeds))}, {studies.photographs} photographs"
+    figures = f"{in_points(accuracy, '')} %, {seeds_in_words(len(studies.seeds))}, {studies.photographs} photographs"
     return _goal(studies, f"Uncompressed at least {percent(ACCURACY_GOAL)}", beyond, figures)
 
 
@@ -200,7 +205,3 @@ def _goal(studies: Studies, goal: str, beyond: Interval, figures: str) -> Findin
     if len(studies.seeds) < LEAST_SEEDS:
         verdict += f" (fewer than {LEAST_SEEDS} seeds)"
     return Finding(goal, verdict, figures)
-
-
-def _of_seeds(seeds: int) -> str:
-    return f"{seeds} seed" + ("s" if seeds != 1 else "")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from testbed.aecnn.outcomes import REFERENCE
-from testbed.experiments.compression.claims import in_points, loss, percent, whole
+from testbed.experiments.compression.claims import in_points, loss, percent, seeds_in_words, whole
 from testbed.experiments.compression.convergence import convergences
 from testbed.experiments.compression.equal_bytes import BUDGETS, budgets_between, compare
 from testbed.experiments.compression.latency import (
@@ -49,10 +49,10 @@ def operating_points(studies: Studies, points: Sequence[Point], title: str) -> T
         tuple(_point_row(studies, point)[:known] for point in sorted(points, key=_place)),
         names=2,
         note=(
-            f"Means over {len(studies.seeds)} seeds and {studies.photographs} photographs. Ratios are against the "
-            "split's features in float32; measured: by the bytes sent, header included. Accuracy has its Wilson "
-            "interval over the photographs and the least and greatest of the seeds; the loss is against the same "
-            "seed's uncompressed network, photograph by photograph."
+            f"Means over {seeds_in_words(len(studies.seeds))} and {studies.photographs} photographs. Ratios are "
+            "against the split's features in float32; measured: by the bytes sent, header included. Accuracy has its "
+            "Wilson interval over the photographs and the least and greatest of the seeds; the loss is against the "
+            "same seed's uncompressed network, photograph by photograph."
             + (" Encoder: its FLOPs over the head's." if known == len(headings) else "")
         ),
     )
