@@ -38,7 +38,7 @@ def figure(path: Path, panels: int = 1, width: float = 7.0, height: float = 4.2)
         drawn = Figure(figsize=(width, height), layout="constrained")
         axes = drawn.subplots(1, panels, squeeze=False)
         yield list(axes[0])
-        drawn.savefig(path, format="svg", metadata={"Date": None})
+        drawn.savefig(path, format="svg", dpi=200, metadata={"Date": None})  # dpi: of what is rasterised in it
 
 
 def plain_logarithmic(axis: Axis) -> None:

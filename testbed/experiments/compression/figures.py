@@ -59,7 +59,7 @@ def _accuracy(studies: Studies, path: Path) -> bool:
     lines: dict[tuple[str, str, str], list[Point]] = {}
     for point in shown:
         lines.setdefault((point.method, point.variant, point.split or ""), []).append(point)
-    with figure(path, width=8) as (panel,):
+    with figure(path, width=9) as (panel,):
         for (method, variant, split), points in lines.items():
             points.sort(key=lambda point: point.carried_bytes)
             label = ", ".join(filter(None, (NAMES[method], variant, split and f"after {split}")))
@@ -68,7 +68,7 @@ def _accuracy(studies: Studies, path: Path) -> bool:
         panel.axhline(100 * accuracy, color="black", linewidth=0.8, linestyle=":", label="uncompressed")
         panel.set(xscale="log", xlabel="bytes a photograph", ylabel="accuracy, %", ylim=(100 * accuracy - 25, None))
         plain_logarithmic(panel.xaxis)
-        panel.legend(fontsize=7, loc="lower right")
+        panel.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     return True
 
 
@@ -96,7 +96,8 @@ def _difference(studies: Studies, path: Path) -> bool:
             panel.fill_between(sizes, low, high, color=COLOURS[method], alpha=0.25, linewidth=0)
             panel.plot(sizes, [100 * at.difference.value for at in within], ".-", color=COLOURS[method])
             panel.axhline(0, color="black", linewidth=0.8)
-            panel.set(xscale="log", xlabel="bytes a photograph", title=f"against {NAMES[method]}")
+            ends = (BUDGETS[0], BUDGETS[-1])
+            panel.set(xscale="log", xlim=ends, xlabel="bytes a photograph", title=f"against {NAMES[method]}")
             plain_logarithmic(panel.xaxis)
         panels[0].set_ylabel("AECNN's lead, points")
     return True
@@ -141,7 +142,7 @@ def _rankings(studies: Studies, path: Path) -> bool:
                 overlaps.plot(*zip(*shares, strict=True), MARKS[one.split], color=PALETTE[place], label=label)
         correlations.set(xticks=range(len(splits)), xticklabels=splits, ylim=(None, 1))
         correlations.set_ylabel("rank correlation of a class with all")
-        correlations.legend()
+        correlations.legend(loc="lower right", frameon=True)
         kept = np.geomspace(0.005, 1, 50)
         overlaps.plot(kept, 100 * kept, color="black", linewidth=0.8, linestyle=":", label="by chance")
         overlaps.set(xscale="log", xlabel="share of the channels that is kept", ylabel="in a class's list too, %")
@@ -173,7 +174,7 @@ def _completion(panel: Axes, profile: Profile) -> None:
     panel.set(xscale="log", yscale="log", xlabel="bandwidth, Mbit/s", ylabel="completion time, ms")
     for axis in (panel.xaxis, panel.yaxis):
         plain_logarithmic(axis)
-    panel.legend(fontsize=6, ncols=2)
+    panel.legend(fontsize=6, ncols=2, loc="upper right", frameon=True)
 
 
 def _best(panel: Axes, profile: Profile) -> None:
@@ -184,7 +185,9 @@ def _best(panel: Axes, profile: Profile) -> None:
     places = np.array([[options.index(row) + 1 if row else 0 for row in column] for column in chosen]).T
     colours = ["#f4f4f4", *(mpl.colormaps["viridis"](place) for place in np.linspace(0, 1, max(1, len(options))))]
     limits = [1e3 * limit for limit in LIMITS_S]
-    panel.pcolormesh(_mbits(), limits, places, cmap=ListedColormap(colours), vmin=-0.5, vmax=len(colours) - 0.5)
+    colour_map = ListedColormap(colours)
+    # thousands of cells are one picture in the SVG: as paths they would take 1.3 MB
+    panel.pcolormesh(_mbits(), limits, places, cmap=colour_map, vmin=-0.5, vmax=len(colours) - 0.5, rasterized=True)
     named = [Patch(color=colour, label=choice(row)) for colour, row in zip(colours, [None, *options], strict=False)]
     panel.legend(handles=named[::-1], fontsize=6, loc="upper right", frameon=True)
     panel.set(xscale="log", yscale="log", xlabel="bandwidth, Mbit/s", ylabel="latency limit, ms")
