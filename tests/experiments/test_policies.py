@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -105,7 +106,10 @@ if __name__ == "__main__":
 """
 
 
-def test_a_killed_experiment_leaves_no_process_and_goes_on_where_it_was(profile: Profile, tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT])
+def test_an_ended_experiment_leaves_no_process_and_goes_on_where_it_was(
+    profile: Profile, tmp_path: Path, by: signal.Signals
+) -> None:
     ours = next(method for method in METHODS if method.name == OURS)
     menu, scenario = profile.considered(["jpeg"]), Scenario(devices=2, edges=1, stay_slots=1)
     pieces = [Training(ours, menu, scenario, 1, 500)]
@@ -114,13 +118,16 @@ def test_a_killed_experiment_leaves_no_process_and_goes_on_where_it_was(profile:
     killed = tmp_path / "killed"
     code = [sys.executable, tmp_path / "killed.py", tmp_path / "pieces.json", killed]
     with subprocess.Popen(
-        code, env={**os.environ, "PYTHONPATH": str(Path.cwd())}, stdout=subprocess.DEVNULL
+        code,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     ) as process:
         while not list(killed.glob("trained/*/state.safetensors")):  # the test's limit ends a wait
             assert process.poll() is None
             time.sleep(0.01)
         workers = psutil.Process(process.pid).children(recursive=True)
-        process.kill()
+        process.send_signal(by)
     assert workers and psutil.wait_procs(workers, timeout=10)[1] == []
     assert not list(killed.glob("trained/*/policy.safetensors"))
     (resumed,), (alone,) = (work.do_all(pieces, folder, 1, print) for folder in (killed, tmp_path / "alone"))

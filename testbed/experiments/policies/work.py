@@ -116,6 +116,8 @@ def do_all(pieces: Sequence[Piece], output: Path, processes: int, told: Callable
                 told(count + 1)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for worker in multiprocessing.active_children():
+                worker.kill()  # what it had under way goes on next time
             raise
     return results
 
