@@ -98,9 +98,30 @@ def run_progress(serve: int | None = None) -> Iterator[Callable[[Standing], None
         yield show
 
 
+class StageLines:
+    """Stages as lines of a log: one when a stage begins, one a minute while it goes on, one when it is done."""
+
+    def __init__(self, say: Callable[[str], None], every_s: float = 60.0) -> None:
+        self._say = say
+        self._every_s = every_s
+        self._said_s: dict[str, float] = {}
+
+    def __call__(self, stage: str, done: float, note: str, **figures: float) -> None:
+        """Take a stage's name, the share done, a note."""
+        now = time.monotonic()
+        if done >= 1 or now >= self._said_s.get(stage, -math.inf) + self._every_s:
+            self._said_s[stage] = now
+            self._say(f"{stage}, {done:.0%}: {note}")
+
+
 @contextlib.contextmanager
 def stages() -> Iterator[Callable[..., None]]:
-    """Takes a stage's name, the share done, a note, and figures that it does not show; a bar for each stage."""
+    """Takes a stage's name, the share done, a note, and figures that it does not show; a bar for each stage, or lines
+    where no terminal would show bars.
+    """
+    if not _console.is_terminal:
+        yield StageLines(Steps())
+        return
     with Progress(console=_console) as bars:
         tasks: dict[str, TaskID] = {}
 
