@@ -170,6 +170,9 @@ def test_methods_choose_among_their_own_options(profile: Profile) -> None:
     assert encodings_of(methods["GRL-DeepJSCC"], profile) == ("raw", "jpeg", "deepjscc")
     assert encodings_of(methods["GRL, early exits"], profile) == ("raw", "jpeg", "exit-layer2", "exit-layer3")
     assert encodings_of(methods[OURS], profile) == ("raw", "jpeg", "aecnn")
+    again = encodings_of(methods["GRL, recompressed photographs"], profile)
+    assert again is not None and again[:2] == ("raw", "jpeg") and {"jpeg-5", "webp-75"} < set(again[2:])
+    assert not any(one in again[2:] for one in ("raw", "jpeg", "aecnn"))
     none = msgspec.structs.replace(profile, rows=tuple(row for row in profile.rows if row.option.kind is Kind.LOCAL))
     assert encodings_of(methods["GRL-BottleNet++"], none) is None
 

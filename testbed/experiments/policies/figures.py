@@ -13,7 +13,7 @@ from testbed.experiments.policies.methods import METHODS, OURS, Method
 from testbed.experiments.policies.outcomes import AT_DEFAULTS, AT_OPTIMUM, Outcomes
 from testbed.experiments.policies.settings import DEFAULTS
 
-MARKS = "osD^vP*X<>"
+MARKS = "osD^vP*X<>h"
 SHOWN = {"reward": "reward", "accuracy": "accuracy, late counts 0", "success": "share on time"}
 
 

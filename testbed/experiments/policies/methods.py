@@ -19,7 +19,7 @@ from testbed.offloading.slot_baselines import (
 )
 
 WHOLE = ("raw", "jpeg")
-"""Photographs sent as they are: what everybody may choose."""
+"""Photographs as the device has them: what everybody may choose."""
 
 OURS, DROO = "GRL-AECNN", "DROO-AECNN"
 
@@ -42,6 +42,7 @@ METHODS = (
     Method(DROO, ("aecnn",), "droo"),
     Method("GRL-BottleNet++", ("bottlenet++",), "grl"),
     Method("GRL-DeepJSCC", ("deepjscc",), "grl"),
+    Method("GRL, recompressed photographs", ("jpeg", "webp"), "grl"),
     Method("GRL, early exits", ("exit",), "grl"),
     Method("GRL, no compression", (), "grl"),
     Method("greedy", ("aecnn",)),
@@ -62,7 +63,8 @@ CHOOSERS: dict[str, Callable[[int], Chooser]] = {
 def encodings_of(method: Method, profile: Profile) -> tuple[str, ...] | None:
     """What the method chooses from, or None where the profile has nothing of what makes it this method."""
     known = profile.encodings
-    named = [one for one in known if any(one == begun or one.startswith(f"{begun}-") for begun in method.beside)]
+    others = (one for one in known if one not in WHOLE)
+    named = [one for one in others if any(one == begun or one.startswith(f"{begun}-") for begun in method.beside)]
     if method.beside and not named:
         return None
     return (*(one for one in WHOLE if one in known), *named)
