@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from testbed.offloading.learner import FORBIDDEN, Decided, Judge, Learner, Learning, Weights, linear
 from testbed.offloading.problem import Choices, Floats, Graph
+from testbed.offloading.switching import gaining, switched, together
 
 WIDTHS = (128, 64)
 """Of the message-passing layers."""
@@ -25,10 +26,11 @@ BLOCK = 512
 """Edges gone through together when deciding: 256 KiB of what the wider layer computes of them."""
 
 CANDIDATES = 32
-"""Judged a round. A constant, so that a decision's time grows no faster than devices times options."""
+"""Judged at a time. A constant, so that a decision's time grows no faster than devices times options."""
 
 ROUNDS = 2
-"""Rounds of candidates a slot. Few and large: a model's call takes much the same for one candidate and for many."""
+"""Rounds of candidates a slot, up to 10 devices; one more for each doubling. Few and large: a model's call takes much
+the same for one candidate and for many."""
 
 
 class GraphActor:
@@ -114,8 +116,13 @@ class Switches:
     hesitate between the same two: with two options, these are DROO's thresholds. The rest are drawn from the
     probabilities, without which an actor whose every switch is worth nothing would believe its first choice for ever.
 
+    If rounds follow, the first also has the own choice with ever more devices switched to the option that is the most
+    probable on average, often local computing: among more devices than it learnt with, an actor may send too many to an
+    edge, and while all are late there no switch of one gains much.
+
     In each further round single devices are switched from the best candidate so far to other options, in the order of
-    rising ratio of the two probabilities; what was tried is not tried again.
+    rising ratio of the two probabilities; what was tried is not tried again. Then the switches that gain are made
+    together: the best two, the best three, and so on.
     """
 
     def __init__(self, seed: int, candidates: int = CANDIDATES, rounds: int = ROUNDS) -> None:
@@ -124,15 +131,19 @@ class Switches:
         self._slots = 0
 
     def best(self, probabilities: Floats, allowed: npt.NDArray[np.bool_], judge: Judge) -> Decided:
-        """The best of at most `candidates` times `rounds`."""
+        """The best of at most `candidates` in the first round, and twice as many in each that follows."""
         tried = self._first(probabilities, allowed)
+        further = self.rounds - 1
+        if further:
+            further += ((len(allowed) - 1) // 10).bit_length()
+            tried = np.vstack([tried, _thresholds(probabilities, allowed, tried[0])])
         rewards = judge(tried)
         found, own, judged = int(rewards.argmax()), float(rewards[0]), len(tried)
         choice, reward = tried[found], float(rewards[found])
         logarithm = np.log(np.maximum(probabilities, 1e-12))
         untried = allowed.copy()
         everyone = np.arange(len(choice))
-        for _ in range(self.rounds - 1):
+        for _ in range(further):
             ratio = np.where(untried, logarithm[everyone, choice][:, None] - logarithm, np.inf)
             ratio[everyone, choice] = np.inf
             nearest = np.argsort(ratio, axis=None, kind="stable")[: self.candidates]
@@ -140,13 +151,16 @@ class Switches:
             if not len(devices):
                 break
             untried[devices, options] = False
-            tried = np.tile(choice, (len(devices), 1))
-            tried[np.arange(len(devices)), devices] = options
-            rewards = judge(tried)
-            judged += len(tried)
-            found = int(rewards.argmax())
-            if rewards[found] > reward:
-                choice, reward = tried[found], float(rewards[found])
+            rewards = judge(switched(choice, devices, options))
+            judged += len(devices)
+            gained = gaining(rewards - reward, devices, self.candidates)
+            if not len(gained):
+                continue
+            tried, rewards = together(choice, devices[gained], options[gained]), rewards[gained[:1]]
+            if len(tried) > 1:
+                rewards = np.append(rewards, judge(tried[1:]))
+                judged += len(tried) - 1
+            choice, reward = tried[rewards.argmax()], float(rewards.max())
         return Decided(choice, reward, own, judged)
 
     def _first(self, probabilities: Floats, allowed: npt.NDArray[np.bool_]) -> Choices:
@@ -182,6 +196,23 @@ class Switches:
     @state.setter
     def state(self, state: list[int]) -> None:
         self._seed, self._slots = state
+
+
+def _thresholds(probabilities: Floats, allowed: npt.NDArray[np.bool_], choice: npt.NDArray[np.int64]) -> Choices:
+    """`[K, U]`: a choice with devices switched to the option that is the most probable one on average, in the order of
+    rising ratio of the two probabilities: one device, two, four, ..., all but four, two, one, and all.
+    """
+    everyone = np.arange(len(choice))
+    common = probabilities.mean(axis=0).argmax()
+    allowing = np.flatnonzero(allowed[:, common])
+    ratio = probabilities[everyone, choice][allowing] / np.maximum(probabilities[allowing, common], 1e-12)
+    order = allowing[np.argsort(ratio, kind="stable")]
+    powers = {2**power for power in range((len(order) - 1).bit_length())}
+    lengths = sorted({*powers, *(len(order) - few for few in powers), len(order)})
+    made = np.tile(choice, (len(lengths), 1))
+    for row, length in zip(made, lengths, strict=True):
+        row[order[:length]] = common
+    return made
 
 
 def grl(

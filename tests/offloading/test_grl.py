@@ -103,6 +103,34 @@ def test_later_candidates_switch_single_devices_of_the_best_so_far_and_never_twi
         before = sum(at)
 
 
+def test_switches_that_gain_are_made_together():
+    shares, allowed = np.tile([0.999, 0.001], (20, 1)), np.ones((20, 2), bool)
+    gains = np.where(np.arange(20) % 3 == 0, 1, -1)
+    rounds, decided = searched(Switches(0, 40), shares, allowed, lambda choice: choice @ gains)
+    assert decided.choice.tolist() == (gains > 0).tolist()
+    assert all(choice @ gains < 7 for choice in np.array(rounds[0]))  # no first candidate has them
+    assert decided.candidates == sum(map(len, rounds))
+
+
+def test_the_most_certain_alone_keep_their_choice():
+    """Where more than four away from option 0 are worth nothing, and one switch changes nothing."""
+    shares = np.full((40, 6), 0.02)
+    shares[:, 0] = 0.3 - np.arange(40) / 1000
+    shares[np.arange(40), 1 + np.arange(40) % 5] = 0.5
+    everything = np.ones((40, 6), bool)
+
+    def worth(choice):
+        away = (choice != 0).sum()
+        return away if away <= 4 else 0
+
+    (first, *_), decided = searched(Switches(0), shares, everything, worth)
+    assert decided.own_reward == 0 and decided.reward == 4
+    staying = [(np.array(choice) == 0).sum() for choice in first[32:]]
+    assert staying == [1, 2, 4, 8, 16, 24, 32, 36, 38, 39, 40]
+    best = max(first, key=lambda choice: worth(np.array(choice)))
+    assert np.flatnonzero(best).tolist() == [36, 37, 38, 39]  # those that hold option 0 for least
+
+
 def test_drawn_candidates_are_as_likely_as_their_probabilities():
     shares, allowed = np.array([[0.2, 0.5, 0.3], [0.0, 0.0, 1.0]]), np.array([[True, True, True], [True, False, True]])
     (first,), _ = searched(Switches(0, 20_001, rounds=1), shares, allowed, lambda choice: 0.0)

@@ -11,7 +11,7 @@ import msgspec
 from testbed.experiments.policies.methods import DROO, METHODS, OURS, Method, encodings_of, reduced
 from testbed.experiments.policies.outcomes import AT_DEFAULTS, AT_OPTIMUM, EXHAUSTIVE, Outcome, Outcomes
 from testbed.experiments.policies.report import Curves, report, write
-from testbed.experiments.policies.settings import DEFAULTS, DEVICES, OPTIMUM, Point, Settings
+from testbed.experiments.policies.settings import DEFAULTS, DEVICES, OPTIMUM, SHARES, Point, Settings
 from testbed.experiments.policies.work import Judging, Told, Training, do_all
 from testbed.experiments.report import Made
 from testbed.experiments.tables import Table
@@ -133,7 +133,8 @@ class _Plan:
     def _training(self, method: Method, scenario: Scenario, seed: int) -> Training | None:
         if method.learner is None:
             return None
-        return Training(method, self.profiles[method.name], scenario, seed, self.settings.training_slots)
+        training = Training(method, self.profiles[method.name], scenario, seed, self.settings.training_slots)
+        return msgspec.structs.replace(training, shares=SHARES) if scenario == DEFAULTS else training
 
 
 def _curves(trainings: Sequence[Training], output: Path) -> Curves:

@@ -13,6 +13,11 @@ DEFAULTS = Scenario(stay_slots=1)
 """The default scenario, but that every slot has other devices at other places: means over as many slots vary less."""
 
 LEARNING = Learning(batch=32, every=5)
+SHARES = (1.0, 0.5, 1.0, 0.2)
+"""Learners at the defaults learn from slots with, in turn, these shares of the edges' band and compute: as little for
+each device as there is among 20 and among 50.
+"""
+
 OPTIMUM = msgspec.structs.replace(DEFAULTS, devices=4)
 """Small enough that the best of all decisions can be found."""
 

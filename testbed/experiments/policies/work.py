@@ -38,6 +38,7 @@ class Training(msgspec.Struct, frozen=True):
     scenario: Scenario
     seed: int
     slots: int
+    shares: tuple[float, ...] = (1.0,)  # of the scenario's band and edge compute, that slots have in turn
 
     def done(self, output: Path) -> Path:
         """Trains, or goes on; the policy's file. Raises PolicyError, OSError."""
@@ -52,6 +53,7 @@ class Training(msgspec.Struct, frozen=True):
             self.method.learner,
             self.slots,
             scenario=self.scenario,
+            variations=tuple(self._with(share) for share in self.shares),
             encodings=self.profile.encodings,
             learning=LEARNING,
             seed=self.seed,
@@ -59,6 +61,12 @@ class Training(msgspec.Struct, frozen=True):
         folder = output / "trained" / f"{self.method.short}-{self.scenario.devices}-{self.seed}-{_digest(self)}"
         policy = folder / "policy.safetensors"
         return policy if policy.exists() else PolicyTraining(config, self.profile, folder, _nobody).train()
+
+    def _with(self, share: float) -> dict[str, float]:
+        return {
+            "bandwidth_hz": share * self.scenario.bandwidth_hz,
+            "edge_flops_per_s": share * self.scenario.edge_flops_per_s,
+        }
 
 
 class Judging(msgspec.Struct, frozen=True):

@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from testbed.offloading.learner import Decided, Judge
-from testbed.offloading.problem import Choices, Floats
+from testbed.offloading.problem import Floats
+from testbed.offloading.switching import gaining, switched, together
 
 ROUNDS = 20
 TRIED = 1024
 """Switches judged a round: of more, every second, third, ... in turn."""
 
 _JOINED = 16
-_GAIN = 1e-9
 
 
 class Thorough:
@@ -34,8 +34,8 @@ class Thorough:
     def best(self, probabilities: Floats, allowed: npt.NDArray[np.bool_], judge: Judge) -> Decided:
         """The decision; the actor's own is that of the most probable options."""
         own = np.where(allowed, probabilities, -1.0).argmax(axis=1)
-        together = np.where(allowed.T, np.arange(allowed.shape[1])[:, None], own)
-        starts = np.vstack([own, together])
+        alike = np.where(allowed.T, np.arange(allowed.shape[1])[:, None], own)
+        starts = np.vstack([own, alike])
         rewards = judge(starts)
         found = int(rewards.argmax())
         choice, reward, judged = self._bettered(starts[found], float(rewards[found]), allowed, judge)
@@ -50,37 +50,15 @@ class Thorough:
         for turn in range(ROUNDS):
             tried = np.arange(turn % parts, len(devices), parts)
             tried = tried[options[tried] != choice[devices[tried]]]
-            gains = judge(_switched(choice, devices[tried], options[tried])) - reward if len(tried) else np.zeros(0)
+            gains = judge(switched(choice, devices[tried], options[tried])) - reward if len(tried) else np.zeros(0)
             judged += len(tried)
-            order = np.argsort(-gains, kind="stable")
-            order = order[gains[order] > _GAIN]
-            vain = 0 if len(order) else vain + 1
+            gained = tried[gaining(gains, devices[tried], _JOINED)]
+            vain = 0 if len(gained) else vain + 1
             if vain == parts:
                 break
-            if len(order):
-                _, first = np.unique(devices[tried[order]], return_index=True)
-                joined = _joined(choice, tried[order[np.sort(first)[:_JOINED]]], devices, options)
+            if len(gained):
+                joined = together(choice, devices[gained], options[gained])
                 rewards = judge(joined)
                 judged += len(joined)
                 choice, reward = joined[rewards.argmax()], float(rewards.max())
         return choice, reward, judged
-
-
-def _switched(choice: npt.NDArray[np.int64], devices: npt.NDArray[np.int64], options: npt.NDArray[np.int64]) -> Choices:
-    """`[K, U]`: a device switched in each."""
-    switched = np.tile(choice, (len(devices), 1))
-    switched[np.arange(len(devices)), devices] = options
-    return switched
-
-
-def _joined(
-    choice: npt.NDArray[np.int64],
-    switches: npt.NDArray[np.int64],
-    devices: npt.NDArray[np.int64],
-    options: npt.NDArray[np.int64],
-) -> Choices:
-    """`[K, U]`: the first switch, the first two, and so on."""
-    joined = np.tile(choice, (len(switches), 1))
-    for number, switch in enumerate(switches):
-        joined[number:, devices[switch]] = options[switch]
-    return joined
