@@ -88,10 +88,12 @@ class _Plan:
         kept = sum(row.option.kind is Kind.SPLIT for row in self.small.rows)
         menu = "all" if kept == splits else f"{kept} (evenly spaced by bytes, so that all decisions can be tried)"
         seeds = ", ".join(map(str, settings.seeds))
+        shares = ", ".join(f"{share:g}" for share in SHARES)
         return (
-            f"Seeds {seeds}. Each seed trains learners on {settings.training_slots} slots and judges everybody on "
-            f"{settings.judged_slots} others, the same for all, of every scenario. Bytes, FLOPs and accuracies are "
-            f"those of the profile of checkpoint {self._whole.checkpoint[:12]}. Where the best of all decisions is "
+            f"Seeds {seeds}. Each seed trains learners on {settings.training_slots} slots (at the defaults, in turn "
+            f"with {shares} of the edges' band and compute) and judges everybody on {settings.judged_slots} others, "
+            "the same for all, of every scenario. Bytes, FLOPs and accuracies are those of the profile of checkpoint "
+            f"{self._whole.checkpoint[:12]}. Where the best of all decisions is "
             f"found, {menu} of the {splits} split points of AECNN are there. Intervals are 95 %."
         )
 
