@@ -29,7 +29,7 @@ CANDIDATES = 32
 """Judged at a time. A constant, so that a decision's time grows no faster than devices times options."""
 
 ROUNDS = 2
-"""Rounds of candidates a slot, up to 10 devices; one more for each doubling. Few and large: a model's call takes much
+"""Rounds of candidates a slot, up to 10 devices; two more for each doubling. Few and large: a model's call takes much
 the same for one candidate and for many."""
 
 
@@ -135,7 +135,7 @@ class Switches:
         tried = self._first(probabilities, allowed)
         further = self.rounds - 1
         if further:
-            further += ((len(allowed) - 1) // 10).bit_length()
+            further += 2 * ((len(allowed) - 1) // 10).bit_length()
             tried = np.vstack([tried, _thresholds(probabilities, allowed, tried[0])])
         rewards = judge(tried)
         found, own, judged = int(rewards.argmax()), float(rewards[0]), len(tried)

@@ -24,7 +24,7 @@ from testbed.runtime.alarm import Alarm
 from testbed.runtime.paths import Hop
 from testbed.runtime.slot_board import Posting, SlotBoard
 
-AHEAD_S, AHEAD_PER_WAY_S = 0.015, 30e-6
+AHEAD_S, AHEAD_PER_WAY_S = 0.015, 40e-6
 """So long before a slot begins it is decided, and longer the more there is to look at; no more than half a slot."""
 FIRST_AHEAD_S = 0.25
 """So long before the run the first is: policies load what they need when they are first asked."""
