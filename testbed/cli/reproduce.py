@@ -53,9 +53,7 @@ def compression(
 
 @app.command()
 def policies(
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Little training and few slots: in minutes.")
-    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Little training and few slots: in minutes.")] = False,
     seeds: Annotated[str, typer.Option(help="Each trains learners anew and has slots of its own.")] = "1,2,3,4,5",
     checkpoint: Annotated[str, typer.Option(help="Whose profile: the shipped one's if not given.")] = "default",
     droo: Annotated[
