@@ -32,24 +32,33 @@ setup: $(INSTALLED) ## everything that the testbed needs: Debian packages, .venv
 demo: $(INSTALLED) ## the poor-channel workload over the star: local, full, fixed and greedy side by side
 	@$(AS_ROOT) .venv/bin/testbed run workloads/poor_channel.yaml --topology topologies/star.yaml
 
-test: $(INSTALLED) ## all tests (those marked netem where the kernel has it), as root: in one process what measures links, the rest beside it
+test: $(INSTALLED) ## all tests (those marked netem where the kernel has it), as root: in one process what measures links, the rest in two beside it
 	@$(AS_ROOT) true
-	beside=$$(mktemp)
-	trap 'rm -f "$$beside"' EXIT
-	front() { $(AS_ROOT) .venv/bin/python -m pytest -o cache_dir=.pytest_cache/front -m 'root and not lab' "$$@"; }
+	said=$$(mktemp -d)
+	trap 'rm -rf "$$said"' EXIT
 	# what a shell begins beside itself ignores interruptions, and so would the commands under test
-	rest() { $(AS_ROOT) env --default-signal=INT,QUIT nice .venv/bin/python -m pytest \
-	  -o cache_dir=.pytest_cache/rest -m 'lab or not root' "$$@"; }
-	rest >"$$beside" 2>&1 &
-	status=0
-	front || status=$$?
-	rest_status=0
-	wait $$! || rest_status=$$?
-	cat "$$beside"
-	# what failed while the halves kept each other waiting has one more try, alone
-	if [[ $$status == 1 ]]; then status=0; front --last-failed || status=$$?; fi
-	if [[ $$rest_status == 1 ]]; then rest_status=0; rest --last-failed || rest_status=$$?; fi
-	exit $$((status ? status : rest_status))
+	tests() { $(AS_ROOT) env --default-signal=INT,QUIT nice -n "$$1" .venv/bin/python -m pytest \
+	  -o cache_dir=".pytest_cache/$$2" -m "$$3" "$${@:4}"; }
+	links() { tests 0 links 'root and not lab' "$$@"; }
+	lab() { tests 10 lab lab "$$@"; }
+	rest() { tests 15 rest 'not root' "$$@"; }
+	declare -A running status=([links]=0 [lab]=0 [rest]=0)
+	for part in lab rest; do
+	  $$part >"$$said/$$part" 2>&1 & running[$$part]=$$!
+	done
+	links || status[links]=$$?
+	for part in lab rest; do
+	  wait $${running[$$part]} || status[$$part]=$$?
+	  cat "$$said/$$part"
+	done
+	# what failed while the parts kept each other waiting has one more try, alone
+	for part in links lab rest; do
+	  if [[ $${status[$$part]} == 1 ]]; then
+	    status[$$part]=0
+	    $$part --last-failed || status[$$part]=$$?
+	  fi
+	done
+	for part in links lab rest; do ((status[$$part] == 0)) || exit $${status[$$part]}; done
 
 lint: $(INSTALLED) ## style, types and layering
 	@.venv/bin/ruff check .
