@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from testbed.jobs.decision import LOCAL, Kind
 from testbed.offloading.errors import PolicyError
@@ -13,6 +14,7 @@ from testbed.offloading.system_model import OffloadingProblem
 
 EXHAUSTIVE_LIMIT = 10_000_000
 _AT_ONCE = 4096  # candidates judged by one call
+_LIKELY = 256  # decisions judged first, the most promising: what they are worth rules most others out
 
 
 class Chooser(Protocol):
@@ -97,7 +99,7 @@ class ExhaustiveChooser:
     """
 
     def choose(self, problem: OffloadingProblem) -> Choices:
-        """The optimum of `problem.rewards`, the first of equals.
+        """The optimum of `problem.rewards`.
 
         Raises:
             PolicyError: there are more than ten million decisions.
@@ -110,15 +112,22 @@ class ExhaustiveChooser:
         for row in bounds:
             bound = np.add.outer(bound, row).ravel()
         bound /= devices
-        order = np.argsort(-bound, kind="stable")
-        best, best_reward = np.zeros(devices, dtype=np.int64), -np.inf
+
+        def judged(numbers: npt.NDArray[np.int64]) -> tuple[Choices, float]:
+            choices: Choices = np.stack(np.unravel_index(numbers, (options,) * devices), axis=1)
+            rewards = problem.rewards(choices)
+            return choices[rewards.argmax()], float(rewards.max())
+
+        likely = np.argpartition(-bound, min(_LIKELY, len(bound)) - 1)[:_LIKELY]
+        best, best_reward = judged(likely)
+        hopeful = np.flatnonzero(bound > best_reward)  # few: to sort them all would take most of the time
+        order = hopeful[np.argsort(-bound[hopeful], kind="stable")]
         for start in range(0, len(order), _AT_ONCE):
             batch = order[start : start + _AT_ONCE]
             batch = batch[bound[batch] > best_reward]
             if not len(batch):
                 break
-            choices = np.stack(np.unravel_index(batch, (options,) * devices), axis=1)
-            rewards = problem.rewards(choices)
-            if rewards.max() > best_reward:
-                best, best_reward = choices[rewards.argmax()], rewards.max()
+            choice, reward = judged(batch)
+            if reward > best_reward:
+                best, best_reward = choice, reward
         return best

@@ -60,12 +60,12 @@ DEVICES, DISTANCE, DEADLINE, CAPACITY = "devices", "distance, m", "deadline, ms"
 def quick(seeds: Sequence[int]) -> Settings:
     """In minutes: little training, few slots."""
     values = {
-        DEVICES: (5.0, 10.0, 20.0, 50.0),
+        DEVICES: (5.0, 10.0, 20.0),
         DISTANCE: (375.0, 750.0, 1125.0),
         DEADLINE: (70.0, 100.0, 150.0),
         CAPACITY: (50.0, 100.0, 200.0),
     }
-    return Settings(tuple(seeds), 800, 200, (5, 20), values, droo_sizes=False)
+    return Settings(tuple(seeds), 600, 150, (5, 20), values, droo_sizes=False)
 
 
 def whole(seeds: Sequence[int]) -> Settings:
