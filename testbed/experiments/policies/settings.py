@@ -59,7 +59,7 @@ DEVICES, DISTANCE, DEADLINE, CAPACITY = "devices", "distance, m", "deadline, ms"
 
 def quick(seeds: Sequence[int]) -> Settings:
     """In minutes: little training, few slots."""
-    values = {
+    values: dict[str, tuple[float, ...]] = {
         DEVICES: (5.0, 10.0, 20.0),
         DISTANCE: (375.0, 750.0, 1125.0),
         DEADLINE: (70.0, 100.0, 150.0),
