@@ -119,7 +119,7 @@ class ExhaustiveChooser:
             return choices[rewards.argmax()], float(rewards.max())
 
         likely = np.argpartition(-bound, min(_LIKELY, len(bound)) - 1)[:_LIKELY]
-        best, best_reward = judged(likely)
+        best, best_reward = judged(likely[bound[likely] > -np.inf])
         hopeful = np.flatnonzero(bound > best_reward)  # few: to sort them all would take most of the time
         order = hopeful[np.argsort(-bound[hopeful], kind="stable")]
         for start in range(0, len(order), _AT_ONCE):

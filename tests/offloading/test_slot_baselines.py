@@ -21,6 +21,7 @@ from testbed.offloading.slot_baselines import (
     LocalChooser,
     RandomChooser,
 )
+from testbed.offloading.system_model import OffloadingProblem
 
 SMALL = Scenario(devices=3, edges=2)
 
@@ -35,6 +36,18 @@ def test_exhaustive_is_the_best_of_all_decisions(profile: Profile) -> None:
     for problem in problems(SMALL, profile, 8):
         best = problem.rewards(ExhaustiveChooser().choose(problem)[None])[0]
         assert best == pytest.approx(problem.rewards(every).max(), abs=1e-4)
+
+
+def test_exhaustive_takes_only_what_is_allowed(profile: Profile) -> None:
+    every = np.array(list(itertools.product(range(9), repeat=3)))
+    for number, problem in enumerate(problems(SMALL, profile, 8)):
+        unfit = np.random.default_rng(number).random((3, 9)) < 0.8
+        unfit[np.arange(3), number % 9] = False
+        few = OffloadingProblem(problem.terms._replace(allowed=~unfit))
+        fitting = every[~unfit[np.arange(3), every].any(axis=1)]
+        choice = ExhaustiveChooser().choose(few)
+        assert not unfit[np.arange(3), choice].any()
+        assert few.rewards(choice[None])[0] == pytest.approx(few.rewards(fitting).max(), abs=1e-4)
 
 
 @pytest.mark.parametrize("chooser", [LocalChooser(), FullChooser(), GreedyChooser(), RandomChooser(0)])
