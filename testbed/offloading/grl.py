@@ -26,7 +26,7 @@ BLOCK = 512
 """Edges gone through together when deciding: 256 KiB of what the wider layer computes of them."""
 
 CANDIDATES = 32
-"""Judged at a time. A constant, so that a decision's time grows no faster than devices times options."""
+"""Of a kind, judged at a time. A constant, so that a decision's time grows no faster than devices times options."""
 
 ROUNDS = 2
 """Rounds of candidates a slot, up to 10 devices; two more for each doubling. Few and large: a model's call takes much
@@ -131,7 +131,7 @@ class Switches:
         self._slots = 0
 
     def best(self, probabilities: Floats, allowed: npt.NDArray[np.bool_], judge: Judge) -> Decided:
-        """The best of at most `candidates` in the first round, and twice as many in each that follows."""
+        """The best of `candidates` and some thresholds, and of at most twice as many in each round that follows."""
         tried = self._first(probabilities, allowed)
         further = self.rounds - 1
         if further:

@@ -69,7 +69,7 @@ def quick(seeds: Sequence[int]) -> Settings:
 
 
 def whole(seeds: Sequence[int]) -> Settings:
-    """All of it: half an hour on two cores."""
+    """All of it: half an hour on two fast cores."""
     values = {
         DEVICES: (5.0, 10.0, 20.0, 50.0),
         DISTANCE: (250.0, 375.0, 500.0, 750.0, 1000.0, 1250.0),
